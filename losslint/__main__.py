@@ -1,0 +1,10 @@
+"""`python -m losslint`."""
+
+from __future__ import annotations
+
+import sys
+
+from losslint.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

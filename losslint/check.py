@@ -1,0 +1,365 @@
+"""Drives files through the analysis: gate, parse, judge; in forked workers where that pays, reported by name."""
+
+from __future__ import annotations
+
+import gc
+import os
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from losslint import selection, suppressions
+from losslint.config import Config, Configs, compile_patterns
+from losslint.discovery import Discovery, Target, Trouble, is_left_out
+from losslint.findings import Finding, Range, Severity
+from losslint.source import (
+    MAX_BYTES,
+    ProjectRoots,
+    SourceError,
+    SourceFile,
+    decode,
+    load,
+    project_roots,
+    read,
+    worth_parsing,
+)
+from losslint.toolcodes import SYNTAX_ERROR, tool_finding
+from losslint.workers import Workers
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+MAX_WORKERS = 8
+SECONDS_PER_BYTE = 2.5e-6
+"""Parsing and interpreting, measured over files with training loops; only decides how many workers are worth it."""
+SECONDS_WORTH_A_WORKER = 0.3
+BYTES_BETWEEN_COLLECTIONS = 1 << 20
+"""The garbage collector is off while files are analysed; after this much source it runs once."""
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many files are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line asks for; None and empty leave it to the configuration."""
+
+    select: tuple[str, ...] | None = None
+    extend_select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    min_severity: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What came of one file. `notes` are bounds that were hit; `failure` is why it could not be checked."""
+
+    name: str
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    failure: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a run: every file that was named or found, in the order of the names."""
+
+    files: tuple[FileReport, ...]
+    troubles: tuple[Trouble, ...] = ()
+
+    @property
+    def findings(self) -> Iterator[Finding]:
+        """All findings, file by file, in the order of their places."""
+        for file in self.files:
+            yield from file.findings
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything could not be checked."""
+        return bool(self.troubles) or any(file.failure is not None for file in self.files)
+
+    @property
+    def broken(self) -> bool:
+        """Whether a law is broken; what is only `info` never fails a run."""
+        return any(finding.severity > Severity.INFO for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is asked of one file; `spared` are the selectors that per-file ignores add for it."""
+
+    selection: selection.Selection
+    spared: tuple[str, ...]
+    min_severity: Severity
+
+    def reports(self, code: str, name: str) -> bool:
+        return self.selection.reports(code, name) and not selection.matches(self.spared, code, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A file that has to be looked at, and its bytes. `gated` files are looked at for their suppressions alone."""
+
+    target: Target
+    data: bytes
+    gated: bool
+    selection: selection.Selection
+    min_severity: Severity
+    roots: ProjectRoots
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a file gave before anything is suppressed; its findings may lie in the files that it calls.
+
+    `complete` says that the analysis came to its end, without a bound that was hit.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    comments: tuple[suppressions.Suppression, ...] = ()
+    notes: tuple[str, ...] = ()
+    complete: bool = True
+    failure: str | None = None
+    detail: str = ""
+
+
+def check(found: Discovery, configs: Configs, wishes: Wishes, progress: Progress | None = None) -> Report:
+    """Check all that was found. An unreadable file, an error of losslint or a worker that dies costs that one file."""
+    planner = _Planner(configs, wishes)
+    outcomes: dict[int, _Outcome] = {}
+    passed: dict[int, tuple[bytes, bool]] = {}
+    for index, target in enumerate(found.targets):
+        opened = _open(target)
+        if isinstance(opened, _Outcome):
+            outcomes[index] = opened
+        else:
+            passed[index] = opened
+    # a comment may stand for a finding that is too uncertain to be shown, in this file or one that it calls
+    commented = any(suppressions.MARK in data for data, _ in passed.values())
+    jobs = {}
+    for index, (data, gated) in passed.items():
+        target = found.targets[index]
+        plan = planner.plan(target)
+        threshold = Severity.INFO if commented else plan.min_severity
+        jobs[index] = _Job(target, data, gated, plan.selection, threshold, planner.roots(target))
+    for index, outcome in _run(jobs):
+        outcomes[index] = outcome
+        if progress is not None:
+            progress(len(outcomes), len(found.targets))
+    by_target = {target.name: outcomes[index] for index, target in enumerate(found.targets)}
+    gated_names = {found.targets[index].name for index, (_, gated) in passed.items() if gated}
+    return Report(tuple(_reports(found, by_target, gated_names, planner)), tuple(found.troubles))
+
+
+@dataclass(slots=True)
+class _Planner:
+    """Works out the plan of each file; files of one configuration share theirs."""
+
+    configs: Configs
+    wishes: Wishes
+    _selections: dict[Config, selection.Selection] = field(default_factory=dict)
+    _patterns: dict[Config, list[tuple[GitIgnoreSpec, tuple[str, ...]]]] = field(default_factory=dict)
+
+    def plan(self, target: Target) -> _Plan:
+        config, wishes = target.config, self.wishes
+        if config not in self._selections:
+            self._selections[config] = _selection(config, wishes)
+        severity = wishes.min_severity or config.min_severity or Severity.WARNING
+        return _Plan(self._selections[config], self._spared(target), severity)
+
+    def roots(self, target: Target) -> ProjectRoots:
+        folder = target.path.parent
+        return project_roots(target.path, self.configs.project(folder), target.config.source_roots)
+
+    def _spared(self, target: Target) -> tuple[str, ...]:
+        config = target.config
+        if not config.per_file_ignores or config.root is None:
+            return ()
+        if config not in self._patterns:
+            self._patterns[config] = [
+                (compile_patterns([pattern]), codes) for pattern, codes in config.per_file_ignores
+            ]
+        relative = os.path.relpath(target.path, config.root).replace(os.sep, "/")
+        return tuple(code for spec, codes in self._patterns[config] if spec.match_file(relative) for code in codes)
+
+
+def _selection(config: Config, wishes: Wishes) -> selection.Selection:
+    """`--select` starts afresh, over what the configuration selects and ignores; the other options add to it."""
+    if wishes.select is not None:
+        return selection.Selection(wishes.select + wishes.extend_select, wishes.ignore)
+    chosen = selection.EVERYTHING if config.select is None else config.select
+    return selection.Selection(
+        chosen + config.extend_select + wishes.extend_select,
+        config.ignore + wishes.ignore,
+    )
+
+
+def _open(target: Target) -> _Outcome | tuple[bytes, bool]:
+    """The bytes of a file and whether the gate turned it away, or its outcome where there is nothing to do."""
+    try:
+        data = read(target.path)
+    except OSError as error:
+        return _Outcome(failure=(error.strerror or "cannot be read").lower())
+    if data is None:
+        return _Outcome(notes=(f"skipped: larger than {MAX_BYTES >> 20} MiB",))
+    gated = not worth_parsing(data)
+    if gated and suppressions.MARK not in data:
+        return _Outcome()
+    return data, gated
+
+
+def _look(job: _Job) -> _Outcome:
+    """The outcome of one file; an error inside losslint becomes its failure."""
+    try:
+        return _outcome(job)
+    except Exception as error:
+        words = f"{type(error).__name__}: {error}".splitlines()[0]
+        failure = f"internal error, not checked ({words}); please report it with the file"
+        return _Outcome(failure=failure, detail=traceback.format_exc())
+
+
+def _outcome(job: _Job) -> _Outcome:
+    path, name = job.target.path, job.target.name
+    comments: tuple[suppressions.Suppression, ...] = ()
+    try:
+        text = decode(job.data, path)
+        if suppressions.MARK in job.data:
+            comments = suppressions.suppressions(text)
+        if job.gated:
+            return _Outcome(comments=comments)
+        from losslint.engine import analyze
+
+        rules = [rule for rule in selection.rules() if job.selection.reports(rule.code, rule.name)]
+        analysis = analyze(SourceFile(path, name, text), job.roots, rules, job.min_severity)
+    except SourceError as error:
+        syntax_errors = () if job.gated else (_syntax_error(name, error),)
+        return _Outcome(syntax_errors, comments, complete=False)
+    return _Outcome(tuple(analysis.findings), comments, tuple(analysis.notes), complete=not analysis.notes)
+
+
+def _reports(
+    found: Discovery, outcomes: dict[str, _Outcome], gated: set[str], planner: _Planner
+) -> Iterator[FileReport]:
+    """Each file with the findings that lie in it, whichever file they were found from, by name.
+
+    A finding that several files lead to is one finding. A file that is not among the targets shows what lies in it
+    unless it is excluded or ignored.
+    """
+    names = {os.path.abspath(target.path): target.name for target in found.targets}
+    targets = {target.name: target for target in found.targets}
+    lying: dict[str, dict[tuple[str, Range], Finding]] = {name: {} for name in targets}
+    for outcome in outcomes.values():
+        for finding in outcome.findings:
+            name = names.get(os.path.abspath(finding.path), finding.path)
+            here = lying.setdefault(name, {})
+            known = here.get((finding.code, finding.range))
+            if known is None or finding.severity > known.severity:
+                here[finding.code, finding.range] = finding if finding.path == name else replace(finding, path=name)
+    for name in sorted(lying):
+        findings = list(lying[name].values())
+        if name in targets:
+            outcome, plan = outcomes[name], planner.plan(targets[name])
+            kept, used = suppressions.apply(findings, outcome.comments)
+            if outcome.comments:
+                active = _active(plan, name in gated) if outcome.complete else frozenset()
+                idle = suppressions.idle(name, outcome.comments, used, selection.catalogue(), active)
+                kept += suppressions.apply(idle, outcome.comments)[0]
+            yield FileReport(name, _shown(kept, plan), outcome.notes, outcome.failure, outcome.detail)
+            continue
+        path = Path(os.path.abspath(name))
+        if not is_left_out(path, planner.configs):
+            plan = planner.plan(Target(path, name, planner.configs.of(path.parent)))
+            text = "\n".join(load(path))
+            comments = suppressions.suppressions(text) if suppressions.MARK.decode() in text else ()
+            yield FileReport(name, _shown(suppressions.apply(findings, comments)[0], plan))
+
+
+def _active(plan: _Plan, gated: bool) -> frozenset[str]:
+    """The codes that were looked for in a file; a file that the gate turned away was not read for syntax errors."""
+    codes = {entry.code for entry in selection.catalogue() if plan.reports(entry.code, entry.name)}
+    return frozenset(codes - {SYNTAX_ERROR.code} if gated else codes)
+
+
+def _shown(findings: Sequence[Finding], plan: _Plan) -> tuple[Finding, ...]:
+    """The findings that the plan of their file reports, by place."""
+    certain = (finding for finding in findings if finding.severity >= plan.min_severity)
+    wanted = (finding for finding in certain if plan.reports(finding.code, finding.name) or _unread(plan, finding))
+    return tuple(sorted(wanted, key=lambda finding: finding.sort_key))
+
+
+def _unread(plan: _Plan, finding: Finding) -> bool:
+    """Whether the finding says that the file was not read: that is hidden only where somebody ignores it by name."""
+    named = finding.code == SYNTAX_ERROR.code
+    ignored = selection.matches((*plan.selection.ignore, *plan.spared), finding.code, finding.name)
+    return named and not ignored
+
+
+def _syntax_error(name: str, error: SourceError) -> Finding:
+    place = Range(error.line, error.column, error.line, error.column + 1)
+    advice = "losslint reads Python 3; nothing in this file was checked"
+    return tool_finding(SYNTAX_ERROR, name, place, error.message, advice, error.message)
+
+
+def _run(jobs: dict[int, _Job]) -> Iterator[tuple[int, _Outcome]]:
+    """Do the jobs, and give each outcome with the job's index, in the order in which they end."""
+    heavy = [index for index, job in jobs.items() if not job.gated]
+    number = _workers(sum(len(jobs[index].data) for index in heavy), len(heavy))
+    if heavy:
+        _warm_up()
+    desk = _Desk(jobs)
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        for index, job in jobs.items():
+            # what is read for its suppressions alone is done sooner than handed over
+            if number < 2 or job.gated:
+                yield index, desk.work(index)
+        if number >= 2:
+            # the largest first, so that no worker is left with a long last one
+            heavy.sort(key=lambda index: -len(jobs[index].data))
+            yield from Workers(number, desk.work, desk.lost).run(heavy)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@dataclass(slots=True)
+class _Desk:
+    """Where jobs are done, by index, in this process or a worker."""
+
+    jobs: dict[int, _Job]
+    uncollected: int = 0
+
+    def work(self, index: int) -> _Outcome:
+        """The outcome of one job; collects garbage after every `BYTES_BETWEEN_COLLECTIONS` of source."""
+        job = self.jobs[index]
+        outcome = _look(job)
+        self.uncollected += len(job.data)
+        if self.uncollected > BYTES_BETWEEN_COLLECTIONS:
+            self.uncollected = 0
+            gc.collect()
+        return outcome
+
+    def lost(self, index: int, exit_code: int) -> _Outcome:
+        """The outcome of a job whose worker died."""
+        end = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
+        return _Outcome(failure=f"not checked: its worker process {end}")
+
+
+def _workers(size: int, files: int) -> int:
+    """How many processes `size` bytes of source are worth."""
+    if not hasattr(os, "fork"):
+        return 1
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    worth = 1 + int(size * SECONDS_PER_BYTE / SECONDS_WORTH_A_WORKER)
+    return min(cpus, MAX_WORKERS, worth, files)
+
+
+def _warm_up() -> None:
+    """Import what every file needs, once and before workers are forked."""
+    import losslint.engine  # noqa: F401
+
+    selection.rules()

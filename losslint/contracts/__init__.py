@@ -1,0 +1,1 @@
+"""What libraries do, as data: shared by the interpreter and the runtime side."""

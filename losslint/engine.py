@@ -1,0 +1,212 @@
+"""One file through the pipeline: text -> tree -> IR -> loops -> rules -> findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from losslint.findings import Finding, Range, Severity, TrailStep
+from losslint.fingerprints import fingerprint
+from losslint.source import ProjectRoots, SourceFile, decode, project_roots
+
+if TYPE_CHECKING:
+    from losslint.interpreter.ledger import Loop
+    from losslint.lowering import ir
+    from losslint.project import Project
+    from losslint.registry import Draft, Mark, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """The findings of one file, and the bounds that its analysis ran into."""
+
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    subjects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A draft with the rule it comes from and the fork it was made in."""
+
+    rule: Rule
+    draft: Draft
+    loop: Loop
+
+
+def analyze(source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], min_severity: Severity) -> Analysis:
+    """Lints one file. Raises `SourceError` where it does not parse."""
+    from losslint.interpreter.explore import Explorer
+    from losslint.interpreter.program import Program
+    from losslint.project import Project
+
+    home = Project(project.roots)
+    module = home.add(source)
+    explorer = Explorer(Program(home, module))
+    loops = explorer.explore()
+    judged = [
+        _Judged(rule, draft, loop)
+        for loop in loops
+        for rule in rules
+        for draft in rule.check(loop)
+        if draft.severity >= min_severity
+    ]
+    chosen = [one for one in _merged(judged) if one.draft.severity >= min_severity]
+    findings = _located(chosen, source, home, module)
+    subjects = sum(loop.subjects for loop in loops)
+    return Analysis(tuple(sorted(findings, key=lambda f: f.sort_key)), (*explorer.notes, *home.notes), subjects)
+
+
+def analyze_path(path: Path) -> list[Finding]:
+    """Lints one file with every rule, at every severity: what tests and tools use."""
+    return list(_analyze_path(path).findings)
+
+
+def subjects(path: Path) -> int:
+    """How many backwards, figures and accumulators the analysis found in a file."""
+    return _analyze_path(path).subjects
+
+
+def _analyze_path(path: Path) -> Analysis:
+    from losslint.registry import rules
+
+    source = SourceFile(path, path.as_posix(), decode(path.read_bytes(), path))
+    return analyze(source, project_roots(path, None, ()), rules(), Severity.INFO)
+
+
+# ---------------------------------------------------------------- forks
+
+
+def _merged(judged: Iterable[_Judged]) -> list[_Judged]:
+    """One finding per rule and place. A law that is broken only where the user chooses a mode is a level less certain
+    than one that is broken always, or only while debugging."""
+    groups: dict[tuple[str, int], list[_Judged]] = {}
+    for one in judged:
+        groups.setdefault((one.rule.code, id(one.draft.node)), []).append(one)
+    result = []
+    for group in groups.values():
+        best = max(group, key=lambda one: one.draft.severity)
+        family = best.loop.siblings or [best.loop]
+        reached = [loop for loop in family if _reaches(loop, best.draft.node)]
+        if len({id(one.loop) for one in group}) < len(reached) and _is_mode(best.loop, reached, group):
+            severity = Severity(max(best.draft.severity - 1, Severity.INFO))
+            best = replace(best, draft=replace(best.draft, severity=severity))
+        result.append(best)
+    return result
+
+
+def _reaches(loop: Loop, node: ir.Node) -> bool:
+    """Whether a fork gets to a place at all: one that does not says nothing about it."""
+    worlds = (loop.base, loop.high)
+    return any(
+        record.node is node
+        for world in worlds
+        for records in (world.backwards, world.steps, world.figures, world.events, world.zeroings, world.retained)
+        for record in records  # type: ignore[attr-defined]
+    ) or any(step.node is node for world in worlds for figure in world.figures for step in figure.steps)
+
+
+def _is_mode(loop: Loop, reached: Sequence[Loop], group: Sequence[_Judged]) -> bool:
+    """Whether the forks that disagree differ in something the user chooses, and not in debugging or rank."""
+    from losslint.interpreter.roles import is_debug
+
+    clean = [other for other in reached if other not in {one.loop for one in group}]
+    for other in clean:
+        differing = [atom for atom, taken in loop.decisions.items() if other.decisions.get(atom) is not taken]
+        if any(not is_debug(str(atom)) for atom in differing):
+            return True
+    return False
+
+
+# ---------------------------------------------------------------- places
+
+
+def _located(chosen: Sequence[_Judged], source: SourceFile, project: Project, module: ir.Module) -> list[Finding]:
+    if not chosen:
+        return []
+    wanted = [one.draft.node for one in chosen]
+    for one in chosen:
+        wanted += [mark.node for mark in (*one.draft.trail, *one.draft.related)]
+    places = _places(wanted, source, project, module)
+    seen: dict[tuple[str, str, str], int] = {}
+    findings = []
+    for one in sorted(chosen, key=lambda one: _order(places, one.draft.node)):
+        place = places.get(id(one.draft.node))
+        if place is None:
+            continue
+        path, where, statement = place
+        key = (one.rule.code, path, statement)
+        occurrence = seen[key] = seen.get(key, -1) + 1
+        draft = one.draft
+        findings.append(
+            Finding(
+                one.rule.code,
+                one.rule.name,
+                draft.severity,
+                one.rule.law,
+                draft.message,
+                path,
+                where,
+                draft.factor,
+                _steps(draft.trail, places),
+                _steps(draft.related, places),
+                draft.help,
+                fingerprint(one.rule.code, path, statement, occurrence),
+            )
+        )
+    return _unique(findings)
+
+
+def _order(places: dict[int, tuple[str, Range, str]], node: ir.Node) -> tuple[str, Range]:
+    place = places.get(id(node))
+    return (place[0], place[1]) if place is not None else ("", Range(0, 0, 0, 0))
+
+
+def _unique(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding per code and line: a helper called twice is wrong once."""
+    result: dict[tuple[str, str, int], Finding] = {}
+    for finding in findings:
+        key = (finding.code, finding.path, finding.range.start_line)
+        known = result.get(key)
+        if known is None or finding.severity > known.severity:
+            result[key] = finding
+    return list(result.values())
+
+
+def _steps(marks: Iterable[Mark], places: dict[int, tuple[str, Range, str]]) -> tuple[TrailStep, ...]:
+    steps = []
+    for mark in marks:
+        place = places.get(id(mark.node))
+        if place is not None:
+            steps.append(TrailStep(place[0], place[1], mark.message, mark.unit))
+    return tuple(steps)
+
+
+def _places(
+    nodes: Sequence[ir.Node], source: SourceFile, project: Project, module: ir.Module
+) -> dict[int, tuple[str, Range, str]]:
+    """Where each node stands: its file, its range, and its statement."""
+    from losslint.lowering.positions import locate, statement_of
+
+    found: dict[int, tuple[str, Range, str]] = {}
+    missing = list({id(node): node for node in nodes}.values())
+    for home in [module, *(other for other in project.loaded if other is not module)]:
+        if not missing:
+            break
+        ranges = locate(home, missing)
+        name = source.name if home is module else _relative(home.path)
+        for node in missing:
+            where = ranges.get(id(node))
+            if where is not None:
+                found[id(node)] = (name, where, statement_of(home, node))
+        missing = [node for node in missing if id(node) not in found]
+    return found
+
+
+def _relative(path: str) -> str:
+    try:
+        return Path(path).relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return Path(path).as_posix()

@@ -1,0 +1,848 @@
+"""Runs statements and expressions of the IR in a tiny world. Calls are in `calls`, arithmetic in `arithmetic`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from losslint import units
+from losslint.interpreter import arithmetic, calls, conditions, methods, roles
+from losslint.interpreter.program import LoopRole, Program, path_of
+from losslint.interpreter.values import (
+    BATCH,
+    DETACHED,
+    GRAPH,
+    LITERAL,
+    LOG,
+    WINDOW,
+    Chunks,
+    ClassValue,
+    Closure,
+    Imported,
+    Instance,
+    Iteration,
+    Key,
+    Linear,
+    Loader,
+    ModuleScope,
+    ModuleValue,
+    Number,
+    RangeValue,
+    Scope,
+    Tensor,
+    Text,
+    Thing,
+    Unknown,
+)
+from losslint.interpreter.world import Figure, Reset, Retained, World
+from losslint.lowering import ir
+
+# how a block ended
+NEXT, BREAK, CONTINUE, RETURN, RAISE = range(5)
+
+_MISSING = object()
+_LIST_LIMIT = 12
+_EPOCHS = 2
+_STEPS = 4
+
+
+class Evaluator:
+    """One run of one program in one world."""
+
+    def __init__(self, program: Program, world: World) -> None:
+        self.program = program
+        self.world = world
+        self.scopes: dict[str, ModuleScope] = {}
+        self.stored: dict[tuple[str, str], Any] = {}
+        self.returned: Any = None
+        self.stack: list[ir.Function] = []
+        self.entered: set[ir.Function] = set()
+        self.made = 0
+        self.constructed: set[str] = set()
+        self._statements: dict[type, Callable[[Any, Scope], int]] = {
+            ir.Evaluate: self._evaluate,
+            ir.Assign: self._assign,
+            ir.Augment: self._augment,
+            ir.Declare: self._declare,
+            ir.If: self._if,
+            ir.For: self._for,
+            ir.While: self._while,
+            ir.With: self._with,
+            ir.Try: self._try,
+            ir.Match: self._match,
+            ir.Return: self._return,
+            ir.Break: lambda node, scope: BREAK,
+            ir.Continue: lambda node, scope: CONTINUE,
+            ir.Raise: lambda node, scope: RAISE,
+            ir.Assert: lambda node, scope: NEXT,
+            ir.Delete: self._delete,
+            ir.Scope: self._scope,
+            ir.Import: self._import,
+            ir.ImportFrom: self._import_from,
+            ir.Function: self._function,
+            ir.Class: self._class,
+        }
+        self._expressions: dict[type, Callable[[Any, Scope], Any]] = {
+            ir.Const: self._const,
+            ir.Name: self._name,
+            ir.Attr: self._attr,
+            ir.Index: self._index,
+            ir.Slice: self._slice,
+            ir.Binary: self._binary,
+            ir.Unary: self._unary,
+            ir.Logic: lambda node, scope: conditions.logic(self, node, scope),
+            ir.Compare: lambda node, scope: conditions.compare(self, node, scope),
+            ir.Choice: self._choice,
+            ir.Call: lambda node, scope: calls.call(self, node, scope),
+            ir.Collection: self._collection,
+            ir.Mapping: self._mapping,
+            ir.Format: self._format,
+            ir.Starred: lambda node, scope: self.eval(node.value, scope),
+            ir.Comprehension: self._comprehension,
+            ir.Lambda: lambda node, scope: Closure(node.function, scope),
+            ir.Walrus: self._walrus,
+            ir.Yield: self._yield,
+            ir.Opaque: self._opaque,
+        }
+
+    # ------------------------------------------------------------ entry
+
+    def module_scope(self, module: ir.Module) -> ModuleScope:
+        """The names of a module of the project: its definitions, imports and simple assignments."""
+        scope = self.scopes.get(module.path)
+        if scope is None:
+            scope = self.scopes[module.path] = ModuleScope(module)
+            self.define(module.body, scope)
+        return scope
+
+    def define(self, block: ir.Block, scope: Scope) -> None:
+        """Runs what a module does on import, its loops and expression statements left out."""
+        for statement in block:
+            kind = type(statement)
+            if kind in (ir.Import, ir.ImportFrom, ir.Function, ir.Class, ir.Assign):
+                self.world.tick()
+                self._statements[kind](statement, scope)
+            elif kind is ir.Try:
+                self.define(statement.body, scope)  # type: ignore[union-attr]
+            elif kind is ir.If and "__name__" not in statement.facts.read:  # type: ignore[union-attr]
+                self.define(statement.body, scope)  # type: ignore[union-attr]
+                self.define(statement.orelse, scope)  # type: ignore[union-attr]
+
+    def run_module(self, module: ir.Module) -> None:
+        """Runs a module as a script."""
+        scope = self.scopes[module.path] = ModuleScope(module)
+        scope.names["__name__"] = "__main__"
+        # functions that a script calls before their definition is reached by us (star imports, conditional defs) are rare
+        self.block(module.body, scope)
+
+    # ------------------------------------------------------------ statements
+
+    def block(self, body: ir.Block, scope: Scope) -> int:
+        """Runs statements until one of them leaves the block; says how it ended."""
+        statements = self._statements
+        tick = self.world.tick
+        for statement in body:
+            tick()
+            signal = statements[type(statement)](statement, scope)
+            if signal:
+                return signal
+        return NEXT
+
+    def eval(self, node: ir.Expr, scope: Scope) -> Any:
+        """The value of an expression."""
+        return self._expressions[type(node)](node, scope)
+
+    def _evaluate(self, node: ir.Evaluate, scope: Scope) -> int:
+        self.eval(node.value, scope)
+        return NEXT
+
+    def _assign(self, node: ir.Assign, scope: Scope) -> int:
+        value = self.eval(node.value, scope)
+        for target in node.targets:
+            if value == 0 and type(value) is int and isinstance(target, (ir.Name, ir.Attr)):
+                name = arithmetic.path_text(target)
+                if name in self.world.sums:
+                    self.world.resets.append(Reset(node, name, self.world.live > 0))
+            self.bind(target, value, scope, node.value)
+        return NEXT
+
+    def _augment(self, node: ir.Augment, scope: Scope) -> int:
+        old = self.eval(node.target, scope)
+        value = self.eval(node.value, scope)
+        if type(old) is list and node.op == "+":
+            old.extend(value if isinstance(value, (list, tuple)) else [value])
+            return NEXT
+        self.bind(node.target, arithmetic.augmented(self, node, old, value), scope, None)
+        return NEXT
+
+    def _declare(self, node: ir.Declare, scope: Scope) -> int:
+        return NEXT
+
+    def _return(self, node: ir.Return, scope: Scope) -> int:
+        self.returned = (self.eval(node.value, scope) if node.value is not None else None, node)
+        return RETURN
+
+    def _delete(self, node: ir.Delete, scope: Scope) -> int:
+        for target in node.targets:
+            if isinstance(target, ir.Name):
+                scope.names.pop(target.id, None)
+        return NEXT
+
+    def _scope(self, node: ir.Scope, scope: Scope) -> int:
+        if node.kind == "global":
+            scope.globals.update(node.names)
+        else:
+            for name in node.names:
+                outer = scope.outer
+                while outer is not None and name not in outer.names:
+                    outer = outer.outer
+                if outer is not None:
+                    scope.borrowed[name] = outer
+        return NEXT
+
+    def _import(self, node: ir.Import, scope: Scope) -> int:
+        for dotted, bound, whole in node.names:
+            if self._of_project(scope, dotted):
+                scope.names[bound] = Imported(dotted if whole else dotted.split(".")[0], 0, None)
+            else:
+                scope.names[bound] = ModuleValue(dotted if whole else dotted.split(".")[0])
+        return NEXT
+
+    def _import_from(self, node: ir.ImportFrom, scope: Scope) -> int:
+        for name, bound in node.names:
+            if name == "*":
+                self._star(node, scope)
+            elif node.level or self._of_project(scope, node.module):
+                scope.names[bound] = Imported(node.module, node.level, name)
+            else:
+                scope.names[bound] = ModuleValue(f"{node.module}.{name}")
+        return NEXT
+
+    def _of_project(self, scope: Scope, dotted: str) -> bool:
+        module = scope.module
+        return module is not None and self.program.project.resolve_name(module.ir, dotted)
+
+    def _star(self, node: ir.ImportFrom, scope: Scope) -> None:
+        module = scope.module
+        target = self.program.project.module(module.ir, node.module, node.level) if module is not None else None
+        if target is not None and target.path not in self.scopes:
+            for name, value in self.module_scope(target).names.items():
+                if not name.startswith("_"):
+                    scope.names.setdefault(name, value)
+
+    def _function(self, node: ir.Function, scope: Scope) -> int:
+        scope.names[node.name] = Closure(node, scope)
+        return NEXT
+
+    def _class(self, node: ir.Class, scope: Scope) -> int:
+        scope.names[node.name] = calls.make_class(self, node, scope)
+        return NEXT
+
+    # ------------------------------------------------------------ branches
+
+    def _if(self, node: ir.If, scope: Scope) -> int:
+        taken = conditions.branch(self, node, scope)
+        guards = self.world.guards
+        guards.append(node)
+        try:
+            return self.block(node.body if taken else node.orelse, scope)
+        finally:
+            guards.pop()
+
+    def _match(self, node: ir.Match, scope: Scope) -> int:
+        subject = self.eval(node.subject, scope)
+        for case in node.cases:
+            value = self.eval(case.value, scope) if case.value is not None else None
+            if case.value is not None and isinstance(subject, str) and isinstance(value, str) and subject != value:
+                continue
+            for name in case.captures:
+                scope.names[name] = Unknown(name, varies=bool(self.world.live))
+            return self.block(case.body, scope)
+        return NEXT
+
+    def _try(self, node: ir.Try, scope: Scope) -> int:
+        signal = self.block(node.body, scope)
+        if signal == RAISE:
+            # an explicit raise in the body: the first handler takes it
+            signal = self.block(node.handlers[0], scope) if node.handlers else signal
+        elif signal == NEXT:
+            signal = self.block(node.orelse, scope)
+        kept = self.returned
+        final = self.block(node.final, scope)
+        if final == NEXT:
+            self.returned = kept
+        return final or signal
+
+    def _with(self, node: ir.With, scope: Scope) -> int:
+        entered = []
+        for item in node.items:
+            value = self.eval(item.value, scope)
+            if item.target is not None:
+                self.bind(item.target, methods.entered(value), scope, item.value)
+            if isinstance(value, Thing):
+                entered.append((value, calls.enter(self, value, item.value)))
+        try:
+            return self.block(node.body, scope)
+        finally:
+            for value, state in reversed(entered):
+                calls.leave(self, value, state)
+
+    # ------------------------------------------------------------ loops
+
+    def _for(self, node: ir.For, scope: Scope) -> int:
+        iterable = self.eval(node.iterable, scope)
+        role = self.program.loop_role(node)
+        items = self.items(iterable, node, role)
+        try:
+            for item in items:
+                self.bind(node.target, item, scope, node.iterable)
+                signal = self.block(node.body, scope)
+                if signal == BREAK:
+                    return NEXT
+                if signal > CONTINUE:
+                    return signal
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+        return self.block(node.orelse, scope)
+
+    def items(self, value: Any, node: ir.For, role: LoopRole) -> Iterator[Any]:
+        """What a loop iterates over, batch after batch where it is a loop over batches."""
+        world = self.world
+        if isinstance(value, Iteration):
+            return (value.wrap(place, item) for place, item in enumerate(self.items(value.inner, node, role)))
+        if isinstance(value, Loader):
+            if value.dataset and world.live:
+                return iter([Tensor(node, world.visit())])
+            return self._batches(value, node)
+        if isinstance(value, RangeValue):
+            return self._range(value, node, role)
+        if isinstance(value, Chunks):
+            return self._micro_batches(value.key, node)
+        if isinstance(value, (list, tuple)):
+            return iter(list(value)[:_LIST_LIMIT])
+        if isinstance(value, (dict, set)):
+            return iter(list(value)[:_LIST_LIMIT])
+        if isinstance(value, Unknown) and role.relevant:
+            return self._unknown_items(value, node, role)
+        if isinstance(value, Instance) and role.relevant:
+            return self._batches(Loader(value.path, assumed=True), node)
+        if isinstance(value, Tensor):
+            return iter([Tensor(node, value.visit, value.state, traits=value.traits)] * 2)
+        path = getattr(value, "path", "")
+        return iter([Unknown(f"{path}[]", varies=True, tainted=arithmetic.tainted(value))])
+
+    def _unknown_items(self, value: Unknown, node: ir.For, role: LoopRole) -> Iterator[Any]:
+        world = self.world
+        if role.outer and not roles.is_loader(value.path):
+            count = _STEPS if role.steps_itself else _EPOCHS
+            return iter([Unknown(f"{value.path}[]") for _ in range(count)])
+        if value.varies and world.live:
+            if role.backward:
+                return self._micro_batches(value.path, node)
+            return iter([Tensor(node, world.visit())] * 2)
+        if world.live and not role.backward and not roles.is_loader(value.path):
+            return iter([Unknown(f"{value.path}[]", varies=True)] * 2)
+        if world.live and role.backward and not roles.is_loader(value.path):
+            return self._micro_batches(value.path, node)
+        return self._batches(Loader(value.path, assumed=True), node)
+
+    def _batches(self, loader: Loader, node: ir.For | ir.While) -> Iterator[Any]:
+        for visit in self.world.batches(loader.path, node, loader.assumed):
+            yield Tensor(node, visit, traits=_BATCH_TRAITS)
+
+    def _micro_batches(self, key: Key, node: ir.For) -> Iterator[Any]:
+        """A batch in pieces, each with its own backward."""
+        for place in range(self.window_count(key, node)):
+            visit = self.world.enter_visit(place, "", node)
+            yield Tensor(node, visit, traits=_BATCH_TRAITS)
+
+    def window_count(self, key: Key, node: ir.Node) -> int:
+        """How often a loop that might be the accumulation window runs."""
+        known = self.world.settings.overrides.get(key)
+        self.world.candidates.setdefault(key, node)
+        return int(known.value) if known is not None else 2
+
+    def _range(self, value: RangeValue, node: ir.For, role: LoopRole) -> Iterator[Any]:
+        world = self.world
+        numbers = [arithmetic.number(self, argument) for argument in value.arguments]
+        start = int(numbers[0].value) if len(numbers) > 1 and numbers[0] is not None else 0
+        stop = numbers[1] if len(numbers) > 1 else numbers[0] if numbers else None
+        upper = value.arguments[1] if len(value.arguments) > 1 else value.arguments[0] if value.arguments else None
+        if not role.relevant:
+            count = 1 if stop is None else max(0, int(stop.value) - start)
+            return iter([start + i for i in range(min(count, _EPOCHS if count > _LIST_LIMIT else _LIST_LIMIT))])
+        if role.outer:
+            key = arithmetic.static_key(upper)
+            known = world.settings.overrides.get(key) if key is not None else None
+            count = _STEPS if role.steps_itself else _EPOCHS
+            if known is not None and known.kinds & WINDOW:
+                count = int(known.value)
+            elif stop is not None and not stop.kinds & LITERAL:
+                count = min(int(stop.value), _STEPS)
+            return iter([start + i for i in range(count)])
+        if world.live or self._in_step_loop:
+            key = arithmetic.static_key(upper)
+            if key is None or not role.backward:
+                count = 2 if stop is None else max(0, int(stop.value) - start)
+                if role.backward:
+                    return self._counted_visits(start, min(count, 4), node)
+                return iter([start + i for i in range(min(count, 3))])
+            return self._counted_visits(start, self.window_count(key, node), node)
+        if role.backward and arithmetic.static_key(upper) is not None:
+            world.weak_candidates.setdefault(arithmetic.static_key(upper), node)  # type: ignore[arg-type]
+        return self._counted_batches(start, node)
+
+    @property
+    def _in_step_loop(self) -> bool:
+        return self.step_loops > 0
+
+    step_loops = 0
+
+    def _counted_batches(self, start: int, node: ir.For) -> Iterator[int]:
+        for place, _ in enumerate(self.world.batches("", node, True)):
+            yield start + place
+
+    def _counted_visits(self, start: int, count: int, node: ir.For) -> Iterator[int]:
+        for place in range(count):
+            self.world.enter_visit(place, "", node)
+            yield start + place
+
+    def _while(self, node: ir.While, scope: Scope) -> int:
+        role = self.program.loop_role(node)
+        world = self.world
+        visiting = role.relevant and not role.outer
+        limit = (_STEPS if role.steps_itself else _EPOCHS) if role.outer else units.BATCHES if visiting else 3
+        outer = world.current
+        if visiting:
+            if not world.live:
+                world.passage += 1
+            world.live += 1
+        try:
+            for place in range(limit + 1):
+                test = self.eval(node.test, scope)
+                truth = conditions.truth(test)
+                if truth is False:
+                    return self.block(node.orelse, scope)
+                if place == limit:
+                    world.endless = True
+                    return NEXT
+                if visiting:
+                    world.enter_visit(place, "", node, True)
+                signal = self.block(node.body, scope)
+                if signal == BREAK:
+                    return NEXT
+                if signal > CONTINUE:
+                    return signal
+            return NEXT
+        finally:
+            if visiting:
+                world.live -= 1
+                if world.live:
+                    world.current = outer
+
+    # ------------------------------------------------------------ binding
+
+    def bind(self, target: ir.Expr, value: Any, scope: Scope, source: ir.Expr | None) -> None:
+        """Assigns a value to a name, an attribute, an item, or the parts of a tuple."""
+        if isinstance(target, ir.Name):
+            value = self._named(target.id, value, source)
+            if target.id in scope.globals and scope.module is not None:
+                scope.module.names[target.id] = value
+            elif target.id in scope.borrowed:
+                scope.borrowed[target.id].names[target.id] = value
+            else:
+                scope.names[target.id] = value
+        elif isinstance(target, ir.Collection):
+            self._unpack(target.items, value, scope, source)
+        elif isinstance(target, ir.Attr):
+            self._set_attribute(target, value, scope, source)
+        elif isinstance(target, ir.Index):
+            self._set_item(target, value, scope)
+        elif isinstance(target, ir.Starred):
+            self.bind(target.value, value, scope, source)
+
+    def _named(self, name: str, value: Any, source: ir.Expr | None) -> Any:
+        """A value under the name it gets: a name that reads like a loss is (weak) evidence."""
+        kind = type(value)
+        if kind is Tensor:
+            if roles.is_loss(name):
+                if value.evidence == 0:
+                    if isinstance(source, ir.Index):
+                        return value
+                    value.evidence = 1
+                return arithmetic.linear(self, value)
+            if "mask" in name and "mask" not in value.traits:
+                value.traits |= {"mask"}
+        elif kind is Linear:
+            if roles.is_loss(name):
+                for site, _ in value.weights:
+                    if site.evidence == 0:
+                        site.evidence = 1
+        elif kind is Unknown and roles.is_loss(name) and not value.tainted and self.world.live:
+            if isinstance(source, ir.Call) and (value.varies or source.arguments):
+                return arithmetic.linear(self, self.tensor(source, evidence=1))
+        return value
+
+    def _unpack(self, targets: tuple[ir.Expr, ...], value: Any, scope: Scope, source: ir.Expr | None) -> None:
+        if isinstance(value, (tuple, list)) and len(value) == len(targets) and not any(
+            isinstance(target, ir.Starred) for target in targets
+        ):
+            for target, part in zip(targets, value):
+                self.bind(target, part, scope, source)
+            return
+        for place, target in enumerate(targets):
+            self.bind(target, self._part(value, place, target), scope, None)
+
+    def _part(self, value: Any, place: int, target: ir.Expr) -> Any:
+        name = path_of(target.value if isinstance(target, ir.Starred) else target)
+        if isinstance(value, Linear):
+            # several losses out of one call: each name that reads like a loss is one of its own
+            if roles.is_loss(roles.last(name)) and not self.world.no_grad:
+                return self.tensor(target, evidence=1)
+            return self.tensor(target)
+        if isinstance(value, Tensor):
+            return Tensor(target, value.visit, value.state, traits=value.traits & _BATCH_TRAITS)
+        if isinstance(value, Unknown):
+            if self.world.live and (value.varies or roles.is_loss(roles.last(name))) and not value.tainted:
+                return self.tensor(target)
+            return Unknown(name or f"{value.path}[{place}]", value.varies, value.tainted)
+        if isinstance(value, Thing) and value.kind == "model":
+            return Thing(value.kind, name, dict(value.data))
+        return Unknown(name, varies=bool(self.world.live))
+
+    def _set_attribute(self, target: ir.Attr, value: Any, scope: Scope, source: ir.Expr | None) -> None:
+        name = target.name
+        receiver = self.eval(target.value, scope)
+        if name == "grad":
+            if value is None:
+                self.world.zero(target, "", True)
+            else:
+                self.world.doubt("gradients are written by hand", target)
+            return
+        value = self._named(name, value, source)
+        if isinstance(receiver, Instance):
+            receiver.attributes[name] = value
+        elif isinstance(receiver, Thing):
+            receiver.data[name] = value
+        elif isinstance(receiver, ClassValue):
+            receiver.attributes[name] = value
+        elif isinstance(receiver, Unknown):
+            self.stored[(receiver.path, name)] = value
+        elif isinstance(receiver, (Tensor, Linear)) and name == "data":
+            self.world.doubt("tensor data is written by hand", target)
+
+    def _set_item(self, target: ir.Index, value: Any, scope: Scope) -> None:
+        receiver = self.eval(target.value, scope)
+        index = self.eval(target.index, scope)
+        if isinstance(receiver, dict):
+            receiver[methods.key_of(index)] = value
+        elif isinstance(receiver, list):
+            place = arithmetic.number(self, index)
+            if place is not None and -len(receiver) <= place.value < len(receiver):
+                receiver[int(place.value)] = value
+
+    # ------------------------------------------------------------ names and attributes
+
+    def lookup(self, name: str, scope: Scope) -> Any:
+        """The value of a name, or `_MISSING`."""
+        where: Scope | None = scope
+        while where is not None:
+            value = where.names.get(name, _MISSING)
+            if value is not _MISSING:
+                if type(value) is Imported:
+                    value = where.names[name] = self._resolve(value, where)
+                return value
+            where = where.outer
+        module = scope.module
+        if module is not None:
+            value = module.names.get(name, _MISSING)
+            if type(value) is Imported:
+                value = module.names[name] = self._resolve(value, module)
+        else:
+            value = _MISSING
+        return value
+
+    def _resolve(self, name: Imported, scope: Scope) -> Any:
+        module = scope.module
+        if module is None:
+            return ModuleValue(name.module)
+        if name.name is None:
+            target = self.program.project.module(module.ir, name.module, 0)
+            return self.module_scope(target) if target is not None else ModuleValue(name.module)
+        found = self.program.project.find(module.ir, name.module, name.level, name.name)
+        dotted = f"{name.module}.{name.name}" if name.module else name.name
+        if found is None:
+            return ModuleValue(dotted)
+        home, definition = found
+        if definition is None:
+            return self.module_scope(home)
+        return self.module_scope(home).names.get(getattr(definition, "name", name.name), ModuleValue(dotted))
+
+    def _const(self, node: ir.Const, scope: Scope) -> Any:
+        value = node.value
+        if type(value) in (int, float):
+            if value != value or value in (float("inf"), float("-inf")):
+                return Unknown(str(value))
+            return self.program.number(node)
+        return value
+
+    def _name(self, node: ir.Name, scope: Scope) -> Any:
+        value = self.lookup(node.id, scope)
+        if value is _MISSING:
+            return self.guess(node.id)
+        return value
+
+    def guess(self, path: str) -> Any:
+        """What a name that nothing defines stands for."""
+        if roles.is_batch_size(path):
+            return Number(units.BATCH, BATCH, path)
+        return Unknown(path)
+
+    def _attr(self, node: ir.Attr, scope: Scope) -> Any:
+        return self.attribute(self.eval(node.value, scope), node.name, node)
+
+    def attribute(self, receiver: Any, name: str, node: ir.Expr) -> Any:
+        """`receiver.name`."""
+        kind = type(receiver)
+        if kind is Unknown:
+            stored = self.stored.get((receiver.path, name), _MISSING)
+            if stored is not _MISSING:
+                return stored
+            if name == "loss" and self.world.live and not receiver.tainted:
+                return self.tensor(node, evidence=1)
+            path = f"{receiver.path}.{name}"
+            if receiver.varies or receiver.tainted:
+                return Unknown(path, receiver.varies, receiver.tainted)
+            return self.guess(path)
+        if kind is Instance:
+            return calls.instance_attribute(self, receiver, name, node)
+        if kind is ModuleValue:
+            return ModuleValue(f"{receiver.path}.{name}")
+        if kind is ModuleScope:
+            value = self.lookup(name, receiver)
+            return Unknown(name) if value is _MISSING else value
+        return methods.attribute(self, receiver, name, node)
+
+    def _index(self, node: ir.Index, scope: Scope) -> Any:
+        receiver = self.eval(node.value, scope)
+        index = self.eval(node.index, scope)
+        return methods.item(self, receiver, index, node)
+
+    def _slice(self, node: ir.Slice, scope: Scope) -> Any:
+        for part in (node.lower, node.upper, node.step):
+            if part is not None:
+                self.eval(part, scope)
+        return slice(None)
+
+    # ------------------------------------------------------------ operators
+
+    def _binary(self, node: ir.Binary, scope: Scope) -> Any:
+        left = self.eval(node.left, scope)
+        right = self.eval(node.right, scope)
+        return arithmetic.binary(self, node.op, left, right, node, node.left, node.right)
+
+    def _unary(self, node: ir.Unary, scope: Scope) -> Any:
+        value = self.eval(node.operand, scope)
+        if node.op == "not":
+            return conditions.negated(value)
+        if node.op == "-":
+            return arithmetic.negated(self, value, node)
+        return value
+
+    def _choice(self, node: ir.Choice, scope: Scope) -> Any:
+        test = self.eval(node.test, scope)
+        truth = conditions.truth(test)
+        if truth is None:
+            return conditions.choose(self, node, test, scope)
+        return self.eval(node.body if truth else node.orelse, scope)
+
+    # ------------------------------------------------------------ displays
+
+    def _collection(self, node: ir.Collection, scope: Scope) -> Any:
+        items: list[Any] = []
+        for item in node.items:
+            value = self.eval(item, scope)
+            if isinstance(item, ir.Starred) and isinstance(value, (list, tuple)):
+                items.extend(value)
+            else:
+                items.append(value)
+        return tuple(items) if node.kind == "tuple" else items
+
+    def _mapping(self, node: ir.Mapping, scope: Scope) -> Any:
+        result: dict[Any, Any] = {}
+        for key, value in node.items:
+            content = self.eval(value, scope)
+            if key is not None:
+                result[methods.key_of(self.eval(key, scope))] = content
+            elif isinstance(content, dict):
+                result.update(content)
+        return result
+
+    def _format(self, node: ir.Format, scope: Scope) -> Any:
+        parts = [self.eval(value, scope) for value in node.values]
+        return Text((node.literal, *parts))
+
+    def _comprehension(self, node: ir.Comprehension, scope: Scope) -> Any:
+        inner = Scope({}, scope, scope.module)
+        results: list[Any] = []
+        self._generate(node, 0, inner, results)
+        if node.kind == "dict":
+            return dict(results)
+        return results
+
+    def _generate(self, node: ir.Comprehension, depth: int, scope: Scope, results: list[Any]) -> None:
+        if depth == len(node.generators):
+            element = self.eval(node.element, scope)
+            results.append((methods.key_of(self.eval(node.key, scope)), element) if node.key is not None else element)
+            return
+        generator = node.generators[depth]
+        for item in self._elements(self.eval(generator.iterable, scope), node):
+            self.world.tick()
+            self.bind(generator.target, item, scope, None)
+            tests = [conditions.truth(self.eval(condition, scope)) for condition in generator.conditions]
+            if False not in tests:
+                self._generate(node, depth + 1, scope, results)
+
+    def _elements(self, value: Any, node: ir.Comprehension) -> list[Any]:
+        """The items of an iterable outside a loop over batches."""
+        if isinstance(value, (list, tuple)):
+            return list(value)[: 4 * _LIST_LIMIT]
+        if isinstance(value, dict):
+            return list(value)[:_LIST_LIMIT]
+        if isinstance(value, Iteration):
+            return [value.wrap(place, item) for place, item in enumerate(self._elements(value.inner, node))]
+        if isinstance(value, RangeValue):
+            count = arithmetic.number(self, value.arguments[-1]) if len(value.arguments) == 1 else None
+            return list(range(min(int(count.value), _LIST_LIMIT))) if count is not None else [Unknown("i", varies=True)]
+        if isinstance(value, Tensor):
+            return [Tensor(node, value.visit, value.state, traits=value.traits)]
+        if isinstance(value, Loader):
+            return [Tensor(node, self.world.visit(), traits=_BATCH_TRAITS)]
+        path = getattr(value, "path", "")
+        return [Unknown(f"{path}[]", varies=arithmetic.varies(value), tainted=arithmetic.tainted(value))]
+
+    def _walrus(self, node: ir.Walrus, scope: Scope) -> Any:
+        value = self.eval(node.value, scope)
+        self.bind(node.target, value, scope, node.value)
+        return value
+
+    def _yield(self, node: ir.Yield, scope: Scope) -> Any:
+        if node.value is not None:
+            self.eval(node.value, scope)
+        return Unknown("yield", varies=True)
+
+    def _opaque(self, node: ir.Opaque, scope: Scope) -> Any:
+        for part in node.parts:
+            self.eval(part, scope)
+        return Unknown("?", varies=bool(self.world.live))
+
+    # ------------------------------------------------------------ what a person reads
+
+    def report(self, node: ir.Node, values: list[Any], sink: str) -> None:
+        """Records every loss among the values that are shown to a person."""
+        self._report(node, values, sink, (), 0)
+
+    def _report(self, node: ir.Node, value: Any, sink: str, position: tuple[Any, ...], depth: int) -> None:
+        if depth > 5:
+            return
+        if isinstance(value, (list, tuple)):
+            for place, part in enumerate(value[:_LIST_LIMIT]):
+                self._report(node, part, sink, (*position, place), depth + 1)
+        elif isinstance(value, dict):
+            for key, part in value.items():
+                self._report(node, part, sink, (*position, str(key)), depth + 1)
+        elif isinstance(value, Text):
+            self._report(node, value.parts, sink, position, depth + 1)
+        elif isinstance(value, Tensor) and value.evidence:
+            self._figure(node, arithmetic.linear(self, value), sink, position)
+        elif isinstance(value, Linear):
+            self._figure(node, value, sink, position)
+
+    def _figure(self, node: ir.Node, form: Linear | None, sink: str, position: tuple[Any, ...]) -> None:
+        world = self.world
+        if form is None or not form.weights:
+            return
+        label = next((str(part) for part in reversed(position) if isinstance(part, str)), "")
+        world.figures.append(
+            Figure(
+                node,
+                position,
+                form.weights,
+                form.steps,
+                form.state,
+                world.current,
+                world.passage,
+                world.live > 0,
+                sink,
+                label,
+                form.notes,
+                world.now(),
+            )
+        )
+
+    def stored_figure(self, node: ir.Node, form: Linear, name: str) -> None:
+        """A figure kept in a list outside the batch loop: the curve that is plotted later."""
+        if not self.world.live:
+            self._figure(node, form, "append", (name,))
+
+    def keep(self, node: ir.Node, items: list[Any], value: Linear, name: str) -> None:
+        """Remembers a list that keeps the graphs of several batches alive."""
+        if value.state != GRAPH:
+            return
+        atoms = set(value.weights)
+        for item in items:
+            if type(item) is Linear and item.state == GRAPH:
+                atoms.update(item.weights)
+        if len({visit for _, visit in atoms}) >= 3:
+            self.world.retained.append(Retained(node, frozenset(atoms), name, value.steps))
+
+    # ------------------------------------------------------------ making values
+
+    def loss(
+        self,
+        node: ir.Node,
+        reduction: str | None,
+        evidence: int,
+        assumption: str,
+        traits: frozenset[str] = frozenset(),
+    ) -> Linear:
+        """The loss of the current batch, made here."""
+        world = self.world
+        visit = world.visit()
+        site = world.site(node, None, reduction, evidence, assumption)
+        site.traits |= traits
+        weights: dict[Any, Any] = {(site, visit): world.visits[visit].size if reduction == "sum" else 1}
+        state = DETACHED if world.no_grad else GRAPH
+        steps = world.remember((), (node, "loss", None, 0, ""), weights)
+        return Linear(weights, steps, state, reduction == "none", frozenset({assumption}) if assumption else frozenset())
+
+    def tensor(
+        self,
+        node: ir.Node,
+        reduction: str | None = None,
+        evidence: int = 0,
+        traits: frozenset[str] = frozenset(),
+        state: int | None = None,
+    ) -> Tensor:
+        """A tensor that comes from here, in the current batch."""
+        if state is None:
+            state = DETACHED if self.world.no_grad else GRAPH
+        return Tensor(node, self.world.visit(), state, reduction, evidence, traits)
+
+    def unique(self, path: str) -> str:
+        """A path for an object made by a contract."""
+        self.made += 1
+        return f"{path}#{self.made}"
+
+    def log_window(self, key: Key, node: ir.Node) -> Number:
+        """The modulus of a gate that is not known to be the window: a log window until a run proves otherwise."""
+        self.world.candidates.setdefault(key, node)
+        known = self.world.settings.overrides.get(key)
+        if known is None:
+            known = self.world.settings.overrides[key] = Number(units.LOG, LOG, key)
+        return known
+
+
+_BATCH_TRAITS = frozenset({"batch"})

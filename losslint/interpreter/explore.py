@@ -1,0 +1,374 @@
+"""Finds where to start, runs each start in its tiny worlds, and finds the accumulation window by running.
+
+A start (`Root`) is a script, a function with a loop that nothing else in the file calls, or a class that accumulates a
+loss. Each is run in forks of the conditions that do not change during a run; each fork is judged alone (`Loop`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from losslint import units
+from losslint.interpreter import calls, roles
+from losslint.interpreter.evaluate import Evaluator
+from losslint.interpreter.ledger import Loop, Window
+from losslint.interpreter.program import BACKWARD, Program, loops
+from losslint.interpreter.values import WINDOW, BATCH, Closure, ClassValue, Instance, Key, Linear, Number
+from losslint.interpreter.world import OutOfFuel, Settings, World
+from losslint.lowering import ir
+
+_MAX_FORKS = 6
+_MAX_TESTS = 5
+_FILE_FUEL = 60_000
+_RUN_FUEL = 12_000
+_TAIL_BATCHES = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """Where a run starts: `script`, `function`, `method`, `training_step` or `meter`."""
+
+    kind: str
+    function: ir.Function | None
+    cls: str | None
+
+
+class Explorer:
+    """Runs one module of the project."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.fuel = _FILE_FUEL
+        self.notes: list[str] = []
+        self.entered: set[ir.Function] = set()
+        self.constructed: set[str] = set()
+
+    def explore(self) -> list[Loop]:
+        """Every loop of the module, in every fork."""
+        found: list[Loop] = []
+        for root in self._roots():
+            if root.function is not None and root.function in self.entered:
+                continue
+            if root.kind == "meter" and root.cls in self.constructed:
+                continue
+            if self.fuel <= 0:
+                self.notes.append(f"{self.program.module.path}: the budget of the file is spent, later functions are not run")
+                break
+            found.extend(self._forks(root))
+        return found
+
+    # ------------------------------------------------------------ roots
+
+    def _roots(self) -> Iterator[Root]:
+        program = self.program
+        body = [s for s in program.module.body if not isinstance(s, (ir.Function, ir.Class))]
+        if any(self._leads_to_loop(statement) for statement in body):
+            yield Root("script", None, None)
+        functions = [f for f in program.module.functions if self._holds_loop(f)]
+        called: set[str] = set()
+        for function in functions:
+            called |= function.facts.calls - {function.name}
+        first = [f for f in functions if f.name not in called]
+        for function in [*first, *(f for f in functions if f.name in called)]:
+            yield Root("method" if function.outer else "function", function, function.outer)
+        for function in program.module.functions:
+            if function.outer and function.name == "training_step" and program.reaches_backward(function.facts):
+                yield Root("training_step", function, function.outer)
+        for cls in program.module.classes:
+            if _meter_method(cls) is not None:
+                yield Root("meter", None, cls.name)
+
+    def _leads_to_loop(self, statement: ir.Stmt) -> bool:
+        program = self.program
+        if any(program.is_relevant(loop.facts) for loop in loops((statement,))):
+            return True
+        facts = getattr(statement, "facts", None)
+        called = facts.calls if facts is not None else _calls_of(statement)
+        names = {f.name for f in program.module.functions if self._holds_loop(f) or f.name == "main"}
+        return not called.isdisjoint(program.reach.loop) or (
+            not called.isdisjoint(names) and bool(program.reach.loop)
+        )
+
+    def _holds_loop(self, function: ir.Function) -> bool:
+        return any(self.program.is_relevant(loop.facts) for loop in loops(function.body))
+
+    # ------------------------------------------------------------ forks
+
+    def _forks(self, root: Root) -> Iterator[Loop]:
+        queue: list[dict[Key, bool]] = [{}]
+        seen: set[frozenset[tuple[Key, bool]]] = set()
+        signatures: set[Any] = set()
+        siblings: list[Loop] = []
+        while queue and len(seen) < _MAX_FORKS and self.fuel > 0:
+            decisions = queue.pop(0)
+            scout = self.run(root, Settings(decisions=dict(decisions)))
+            taken = dict(scout.settings.decisions)
+            mark = frozenset(taken.items())
+            if mark in seen:
+                continue
+            seen.add(mark)
+            for atom in scout.open_conditions:
+                queue.append({**taken, atom: not taken[atom]})
+            signature = _signature(scout)
+            if signature in signatures or not (scout.backwards or scout.figures or scout.retained):
+                continue
+            signatures.add(signature)
+            loop = self._judgeable(root, scout, taken)
+            loop.siblings = siblings
+            siblings.append(loop)
+            yield loop
+        if queue and len(seen) >= _MAX_FORKS:
+            self.notes.append(f"{self.program.module.path}: more than {_MAX_FORKS} forks of one loop, the rest is not run")
+
+    def _judgeable(self, root: Root, scout: World, decisions: dict[Key, bool]) -> Loop:
+        overrides = dict(scout.settings.overrides)
+        window = self._window(root, scout, decisions, overrides)
+        worlds: dict[int, World] = {}
+        if window is None:
+            stable = set(overrides) == set()
+            worlds[1] = scout if stable else self.run(root, Settings(overrides=overrides, decisions=dict(decisions)))
+        else:
+            for length in units.WINDOWS:
+                worlds[length] = self.run(root, self._settings(window.key, length, overrides, decisions))
+
+        def again(flip: ir.Node | None, tail: bool) -> World:
+            length = 3 if window is not None else 1
+            settings = self._settings(window.key if window is not None else None, length, overrides, decisions)
+            settings.flip = flip
+            if tail:
+                settings.batches = _TAIL_BATCHES
+                settings.short_tail = True
+            return self.run(root, settings)
+
+        return Loop(self.program, root.kind, worlds, window, decisions, again)
+
+    def _settings(
+        self, key: Key | None, length: int, overrides: dict[Key, Number], decisions: dict[Key, bool]
+    ) -> Settings:
+        known = dict(overrides)
+        if key is not None:
+            known[key] = Number(length, WINDOW, key)
+        return Settings(window=length, overrides=known, decisions=dict(decisions))
+
+    # ------------------------------------------------------------ the window
+
+    def _window(
+        self, root: Root, scout: World, decisions: dict[Key, bool], overrides: dict[Key, Number]
+    ) -> Window | None:
+        """The number that decides how many micro-batches reach one optimizer step: found by changing it."""
+        if not scout.backwards:
+            return None
+        usual = micro_batches_per_step(scout)
+        frameworks = [key for key in scout.candidates if overrides.get(key) is None]
+        if usual == 1 and not frameworks:
+            return None
+        candidates = list(scout.candidates)
+        if usual is None or usual > 1 or not candidates:
+            candidates += [key for key in scout.weak_candidates if key not in scout.candidates]
+        for key in candidates[:_MAX_TESTS]:
+            trial = self.run(root, self._settings(key, 2, overrides, decisions))
+            if micro_batches_per_step(trial) == 2:
+                again = self.run(root, self._settings(key, 3, overrides, decisions))
+                if micro_batches_per_step(again) == 3:
+                    node = scout.candidates.get(key) or scout.weak_candidates[key]
+                    return Window(key, node)
+        return None
+
+    # ------------------------------------------------------------ one run
+
+    def run(self, root: Root, settings: Settings) -> World:
+        """Runs a root in one world; a run that hits a bound keeps what it has seen."""
+        settings.fuel = min(_RUN_FUEL, max(self.fuel, 500))
+        world = World(settings)
+        evaluator = Evaluator(self.program, world)
+        try:
+            _start(evaluator, root, self.program)
+        except OutOfFuel:
+            world.doubt("the run is longer than a tiny world may be", ir_root(self.program, root))
+            self.notes.append(f"{self.program.module.path}: a run hit its bound of {settings.fuel} statements")
+        except RecursionError:
+            world.doubt("the code is nested too deeply", ir_root(self.program, root))
+            self.notes.append(f"{self.program.module.path}: nested too deeply to be run")
+        self.fuel -= settings.fuel - max(world.fuel, 0)
+        self.entered |= evaluator.entered
+        self.constructed |= evaluator.constructed
+        return world
+
+
+def ir_root(program: Program, root: Root) -> Any:
+    """The node that stands for a root."""
+    return root.function if root.function is not None else program.module
+
+
+def micro_batches_per_step(world: World) -> int | None:
+    """How many batches reach an optimizer step, as a rule; None where there is no step."""
+    counts = Counter(len({c.atom[1] for c in step.fresh}) for step in world.steps if step.fresh)
+    if not counts:
+        return None
+    return max(counts, key=lambda length: (counts[length], length))
+
+
+def _signature(world: World) -> Any:
+    def form(weights: Any) -> Any:
+        return tuple((id(site.node), visit, weight) for (site, visit), weight in weights.items())
+
+    return (
+        tuple((id(b.node), form(b.weights)) for b in world.backwards),
+        tuple((id(s.node), s.optimizer, s.scaler, len(s.fresh), len(s.stale)) for s in world.steps),
+        tuple((id(f.node), f.position, form(f.weights)) for f in world.figures),
+        tuple((e.kind, id(e.node), e.what) for e in world.events),
+        tuple(id(z.node) for z in world.zeroings),
+    )
+
+
+# ---------------------------------------------------------------- starting
+
+
+def _start(ev: Evaluator, root: Root, program: Program) -> None:
+    if root.kind == "script":
+        ev.run_module(program.module)
+        return
+    scope = ev.module_scope(program.module)
+    if root.kind == "meter":
+        _run_meter(ev, scope.names.get(root.cls or ""))
+        return
+    function = root.function
+    assert function is not None
+    receiver: Instance | None = None
+    owner: ClassValue | None = None
+    if function.outer is not None:
+        owner = scope.names.get(function.outer)
+        if isinstance(owner, ClassValue):
+            receiver = Instance(_most_derived(scope.names, owner), "self")
+            calls.initialise(ev, receiver, [], {}, None)
+        else:
+            owner = None
+    closure = Closure(function, owner.scope if owner is not None else scope, receiver, owner)
+    if root.kind == "training_step":
+        _run_training_step(ev, closure)
+        return
+    for _ in range(2):
+        ev.world.calls.append(ev.world.now())
+        arguments = _unknown_arguments(ev, function, receiver is not None)
+        value = calls.invoke(ev, closure, [], arguments, None)
+        if value is not None:
+            ev.report(_last_return(function), [value], "return")
+        if ev.world.passage >= 2:
+            break
+
+
+def _unknown_arguments(ev: Evaluator, function: ir.Function, bound: bool) -> dict[str, Any]:
+    """Every parameter unknown by its name; a default says only what the usual number is."""
+    return {
+        parameter.name: ev.guess(parameter.name)
+        for parameter in function.parameters[1 if bound else 0 :]
+        if parameter.kind in ("positional", "keyword") and not (parameter.name in ("self", "cls") and bound)
+    }
+
+
+def _most_derived(names: dict[str, Any], cls: ClassValue) -> ClassValue:
+    """The last class of the file that derives from this one: what is really trained."""
+    for value in reversed(list(names.values())):
+        if isinstance(value, ClassValue) and value is not cls and _derives(value, cls):
+            return value
+    return cls
+
+
+def _derives(cls: ClassValue, base: ClassValue) -> bool:
+    return any(isinstance(b, ClassValue) and (b is base or _derives(b, base)) for b in cls.bases)
+
+
+def _last_return(function: ir.Function) -> ir.Node:
+    found: ir.Node = function
+    for statement in _statements(function.body):
+        if isinstance(statement, ir.Return) and statement.value is not None:
+            found = statement
+    return found
+
+
+def _statements(block: ir.Block) -> Iterator[ir.Stmt]:
+    from losslint.interpreter.program import blocks
+
+    for statement in block:
+        yield statement
+        for inner in blocks(statement):
+            yield from _statements(inner)
+
+
+def _calls_of(statement: ir.Stmt) -> frozenset[str]:
+    value = getattr(statement, "value", None)
+    if isinstance(value, ir.Call):
+        func = value.func
+        name = func.name if isinstance(func, ir.Attr) else func.id if isinstance(func, ir.Name) else ""
+        return frozenset({name})
+    return frozenset()
+
+
+def _run_training_step(ev: Evaluator, closure: Closure) -> None:
+    """A step method that a framework calls once per batch: two passes over the loader."""
+    function = closure.function
+    for _ in range(2):
+        for place, _visit in enumerate(ev.world.batches("", function, True)):
+            arguments: list[Any] = []
+            for parameter in function.parameters[1:]:
+                if parameter.kind != "positional":
+                    continue
+                counts = "idx" in parameter.name or parameter.name in ("i", "step", "iteration", "batch_nb")
+                arguments.append(place if counts else ev.tensor(function, traits=frozenset({"batch"})))
+            calls.invoke(ev, closure, arguments, {}, None)
+
+
+# ---------------------------------------------------------------- meters
+
+
+def _meter_method(cls: ir.Class) -> ir.Function | None:
+    """The method of a class that accumulates a loss it is given."""
+    for statement in cls.body:
+        if isinstance(statement, ir.Function) and statement.name != "__init__":
+            losses = [p.name for p in statement.parameters if roles.is_loss(p.name)]
+            if losses and any(
+                isinstance(inner, ir.Augment) and isinstance(inner.target, ir.Attr) and inner.op == "+"
+                for inner in _statements(statement.body)
+            ):
+                if not (statement.facts.calls & BACKWARD):
+                    return statement
+    return None
+
+
+def _run_meter(ev: Evaluator, cls: Any) -> None:
+    """Feeds a meter one pass of batches and reads every figure that it offers."""
+    if not isinstance(cls, ClassValue):
+        return
+    method = _meter_method(cls.definition)
+    assert method is not None
+    instance = Instance(cls, "self")
+    calls.initialise(ev, instance, [], {}, None)
+    update = Closure(method, cls.scope, instance, cls)
+    for _place in ev.world.batches("", method, True):
+        arguments: dict[str, Any] = {}
+        for parameter in method.parameters[1:]:
+            if parameter.kind not in ("positional", "keyword"):
+                continue
+            if roles.is_loss(parameter.name):
+                arguments[parameter.name] = ev.loss(parameter, "mean", 1, "a mean is assumed")
+            elif roles.is_batch_size(parameter.name) or parameter.name in ("n", "num", "size", "count"):
+                arguments[parameter.name] = Number(ev.world.size, BATCH, None)
+            elif parameter.default is not None:
+                arguments[parameter.name] = ev.eval(parameter.default, cls.scope)
+            else:
+                arguments[parameter.name] = ev.tensor(parameter, traits=frozenset({"batch"}))
+        calls.invoke(ev, update, [], arguments, None)
+    for statement in cls.definition.body:
+        if isinstance(statement, ir.Function) and statement is not method and len(statement.parameters) == 1:
+            if statement.name in ("__init__", "reset", "__len__", "__str__", "__repr__"):
+                continue
+            value = calls.invoke(ev, Closure(statement, cls.scope, instance, cls), [], {}, None)
+            if value is not None:
+                ev.report(_last_return(statement), [value], "return")
+    for name, value in instance.attributes.items():
+        if isinstance(value, Linear):
+            ev.report(method, [{name: value}], "held")
+

@@ -1,0 +1,198 @@
+"""The frameworks' contracts, applied: who divides the loss, and when a step is real."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from losslint import units
+from losslint.contracts.frameworks import ACCELERATE, DEEPSPEED
+from losslint.interpreter import arithmetic, roles
+from losslint.interpreter.values import Instance, Key, Linear, Number, Tensor, Thing, Unknown
+from losslint.lowering import ir
+
+if TYPE_CHECKING:
+    from losslint.interpreter.evaluate import Evaluator
+
+
+def window_of(ev: Evaluator, value: Any, node: ir.Node) -> tuple[Key | None, int]:
+    """The window that a framework was told, and how long it is in this world."""
+    if value is None:
+        return None, 1
+    key = arithmetic.static_key(value)
+    if key is None:
+        known = arithmetic.number(ev, value)
+        return None, int(known.value) if known is not None else 1
+    if isinstance(value, Number) and value.value == 1:
+        return None, 1
+    ev.world.candidates.setdefault(key, node)
+    override = ev.world.settings.overrides.get(key)
+    return key, int(override.value) if override is not None else 1
+
+
+def make_accelerator(ev: Evaluator, kwargs: dict[str, Any], node: ir.Call) -> Thing:
+    """`Accelerator(gradient_accumulation_steps=k)`."""
+    steps = kwargs.get(ACCELERATE.window_argument)
+    plugin = kwargs.get("gradient_accumulation_plugin")
+    if steps is None and isinstance(plugin, Thing):
+        steps = plugin.data.get("num_steps")
+    unknown = "**" in kwargs or (plugin is not None and steps is None)
+    _, window = window_of(ev, steps, node)
+    data = {"window": window, "told": steps is not None, "unknown": unknown, "micro": 0, "sync": True, "inside": 0}
+    data["num_processes"] = Number(units.PROCESSES, 1 << 6, "num_processes")
+    return Thing("accelerator", "accelerator", data)
+
+
+def accelerator_method(
+    ev: Evaluator, thing: Thing, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call
+) -> Any:
+    """A method of `Accelerator`."""
+    world = ev.world
+    if name == "backward" and args:
+        form = arithmetic.linear(ev, args[0])
+        if thing.data.get("unknown"):
+            world.doubt("the accelerator's window is not in sight", node)
+        if form is not None:
+            told = thing.data.get("told")
+            world.backward(node, form, thing.data.get("window", 1), ACCELERATE.name if told else "")
+        else:
+            world.doubt("backward on a value that was not followed", node)
+        return None
+    if name == "prepare":
+        for value in args:
+            if isinstance(value, Thing):
+                value.data["prepared"] = thing
+        prepared = [value if not _names_optimizer(value) else _prepared_optimizer(value, thing) for value in args]
+        return prepared[0] if len(prepared) == 1 else tuple(prepared)
+    if name == "accumulate":
+        return Thing("context", "accumulate", {"accumulate": thing})
+    if name in ("gather", "gather_for_metrics", "unwrap_model", "pad_across_processes", "reduce", "prepare_model"):
+        value = args[0] if args else Unknown(name)
+        if isinstance(value, Linear):
+            return value.alias(min(value.state, 1))
+        return value
+    if name in ("clip_grad_norm_", "clip_grad_value_"):
+        return Unknown("norm", varies=True)
+    if name in ("log", "print"):
+        ev.report(node, [*args, *kwargs.values()], name)
+        return None
+    if name in ("no_sync", "autocast", "main_process_first", "local_main_process_first", "join_uneven_inputs"):
+        return Thing("context", name, {})
+    return Unknown(f"accelerator.{name}()", varies=bool(world.live))
+
+
+def _names_optimizer(value: Any) -> bool:
+    return type(value) is Unknown and roles.is_optimizer(value.path)
+
+
+def _prepared_optimizer(value: Unknown, accelerator: Thing) -> Thing:
+    return Thing("optimizer", value.path, {"prepared": accelerator})
+
+
+def enter_accumulate(ev: Evaluator, thing: Thing, node: ir.Expr) -> Any:
+    """`with accelerator.accumulate(model):` — the last micro-batch of a window (or of the loader) synchronises."""
+    accelerator = thing.data["accumulate"]
+    data = accelerator.data
+    saved = (data["sync"], data["inside"])
+    data["micro"] += 1
+    world = ev.world
+    place = world.visits[world.current].place if world.current >= 0 else 0
+    data["sync"] = data["micro"] % data["window"] == 0 or place == world.settings.batches - 1
+    if data["sync"]:
+        data["micro"] = 0
+    data["inside"] += 1
+    return saved
+
+
+def leave_accumulate(thing: Thing, state: Any) -> None:
+    """Leaves `accumulate()`; `sync_gradients` keeps its value for the statements after the block."""
+    thing.data["accumulate"].data["inside"] = state[1]
+
+
+def is_gated(optimizer: Any) -> bool:
+    """Whether a step or zero_grad of a prepared optimizer does nothing now."""
+    if isinstance(optimizer, Thing):
+        accelerator = optimizer.data.get("prepared")
+        return isinstance(accelerator, Thing) and not accelerator.data["sync"]
+    return False
+
+
+def make_engine(ev: Evaluator, node: ir.Call) -> Thing:
+    """What `deepspeed.initialize` gives: an engine whose window stands in its configuration."""
+    key = "gradient_accumulation_steps"
+    ev.world.candidates.setdefault(key, node)
+    known = ev.world.settings.overrides.get(key)
+    return Thing("engine", ev.unique("engine"), {"window": int(known.value) if known is not None else 1, "micro": 0})
+
+
+def engine_method(
+    ev: Evaluator, thing: Thing, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call
+) -> Any:
+    """A method of a DeepSpeed engine: backward divides by the window, step is real once per window."""
+    world = ev.world
+    if name == "backward" and args:
+        form = arithmetic.linear(ev, args[0])
+        divide = 1 if kwargs.get("scale_wrt_gas") is False else thing.data["window"]
+        if form is not None:
+            world.backward(node, form, divide, DEEPSPEED.name)
+        return None
+    if name == "step":
+        thing.data["micro"] += 1
+        if thing.data["micro"] % thing.data["window"] == 0:
+            world.step(node, thing.path, False, DEEPSPEED.name)
+            world.zero(node, thing.path, False)
+        return None
+    if name == "zero_grad":
+        return None
+    if name == "gradient_accumulation_steps":
+        return Number(thing.data["window"], 1, "gradient_accumulation_steps")
+    if name in ("train", "eval"):
+        world.event(name, node, thing.path)
+        return thing
+    return ev.tensor(node)
+
+
+def scaler_callable(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
+    """timm's `NativeScaler`: backward, unscale, clip, step and update in one call, the step only where it is wanted."""
+    world = ev.world
+    form = arithmetic.linear(ev, args[0]) if args else None
+    if form is None:
+        world.doubt("backward on a value that was not followed", node)
+        return Unknown("norm", varies=True)
+    world.backward(node, form)
+    wanted = kwargs.get("need_update", kwargs.get("update_grad", True))
+    if wanted is True or (wanted is not False and type(wanted) is not Unknown):
+        optimizer = args[1] if len(args) > 1 else kwargs.get("optimizer")
+        world.step(node, str(getattr(optimizer, "path", "optimizer")), False, "timm")
+    elif type(wanted) is Unknown:
+        world.doubt("whether the scaler steps is not known", node)
+    return Unknown("norm", varies=True)
+
+
+def inherited_call(
+    ev: Evaluator, receiver: Instance, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call
+) -> Any:
+    """A method that a project object has from a base class outside the project."""
+    from losslint.interpreter import methods
+
+    world = ev.world
+    if name == "manual_backward" and args:
+        form = arithmetic.linear(ev, args[0])
+        if form is not None:
+            world.backward(node, form)
+        else:
+            world.doubt("backward on a value that was not followed", node)
+        return None
+    if name == "optimizers":
+        return Thing("optimizer", f"{receiver.path}.optimizers", {})
+    if name == "lr_schedulers":
+        return Thing("scheduler", f"{receiver.path}.lr_schedulers", {})
+    if name in ("log", "log_dict"):
+        ev.report(node, [*args[1:], *kwargs.values()] if name == "log" else args, name)
+        return None
+    if name in ("backward", "training_step", "compute_loss", "optimizer_step"):
+        world.doubt(f"`{name}` is inherited from outside the project", node)
+    path = f"{receiver.path}.{name}"
+    return methods.unknown_call(ev, path, name, args, kwargs, node)
+
+
+__all__ = ["Tensor", "accelerator_method", "engine_method", "make_accelerator", "make_engine", "scaler_callable"]

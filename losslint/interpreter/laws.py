@@ -1,0 +1,141 @@
+"""Questions about a loop that several rules ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+from losslint import units
+from losslint.interpreter import roles
+from losslint.interpreter.values import GRAPH, WINDOW, Key, Site, Step
+from losslint.interpreter.world import Backward, Scaling, World
+from losslint.units import Unit
+
+if TYPE_CHECKING:
+    from losslint.interpreter.ledger import Loop, Reading
+    from losslint.lowering import ir
+
+TIMES_WINDOW = Unit(window=1)
+OVER_WINDOW = Unit(window=-1)
+
+
+class Uneven(NamedTuple):
+    """Micro-batches of one loss that reach the gradient with different weights: some divided by the window, some not."""
+
+    divided: Backward
+    undivided: Backward
+    divided_count: int
+    count: int
+    condition: ir.Node | None
+
+
+def window_divisions(steps: Iterable[Step]) -> list[Step]:
+    """The lines of a trail that divide by the window (or multiply by its inverse)."""
+    return [step for step in steps if step.kinds & WINDOW and step.verb in ("/", "*")]
+
+
+def sites_of(backward: Backward) -> list[Site]:
+    """The losses in a backward."""
+    return list(dict.fromkeys(site for site, _ in backward.weights))
+
+
+def all_summed(backward: Backward) -> bool:
+    """Whether every loss in a backward is a sum over its batch: normalised elsewhere, by a total."""
+    return all(site.reduction == "sum" for site in sites_of(backward))
+
+
+def uneven(loop: Loop, world: World, condition: ir.Node | None = None) -> Uneven | None:
+    """Whether one loss is divided by the window on some micro-batches only."""
+    length = world.settings.window
+    if length < 2:
+        return None
+    for pairs in loop.backward_weights(world).values():
+        weights = {weight for _, weight in pairs}
+        if len(weights) != 2:
+            continue
+        low, high = sorted(weights, key=abs)
+        if low == 0 or high / low != length:
+            continue
+        small = [backward for backward, weight in pairs if weight == low]
+        large = [backward for backward, weight in pairs if weight == high]
+        if small[0].divided_by != large[0].divided_by:
+            continue
+        return Uneven(small[-1], large[-1], len(small), len(pairs), condition)
+    return None
+
+
+def flipped(loop: Loop) -> Uneven | None:
+    """The same, where a condition that changes from step to step is taken the other way once."""
+    if loop.window is None:
+        return None
+    for node in list(loop.high.varying)[:4]:
+        world = loop.again(node, False)
+        if world.flipped < 0 or world.unclear:
+            continue
+        found = uneven(loop, world, node)
+        if found is not None:
+            return found
+    return None
+
+
+def late_divisions(loop: Loop) -> list[Scaling]:
+    """Divisions by the window of a loss that has already been backpropagated in the same batch."""
+    world = loop.high
+    done: dict[tuple[ir.Node, int], int] = {}
+    for backward in world.backwards:
+        for site, visit in backward.weights:
+            done.setdefault((site.node, visit), backward.time)
+    return [
+        scaling
+        for scaling in world.scalings
+        if scaling.kinds & WINDOW
+        and scaling.divides
+        and scaling.state == GRAPH
+        and any(done.get((site.node, visit), scaling.time) < scaling.time for site, visit in scaling.atoms)
+    ]
+
+
+def differs_in_debug_only(loop: Loop, other: Loop) -> Key | None:
+    """The condition in which two forks differ, if it reads like debugging, logging or rank."""
+    differing = [
+        atom for atom, taken in loop.decisions.items() if atom in other.decisions and other.decisions[atom] is not taken
+    ]
+    if len(differing) == 1 and roles.is_debug(str(differing[0])):
+        return differing[0]
+    return None
+
+
+def raw_beside_scaled(reading: Reading, readings: Sequence[Reading]) -> bool:
+    """Whether another figure of the same statement holds the divided loss."""
+    return any(
+        other is not reading
+        and other.figure.node is reading.figure.node
+        and other.unit is not None
+        and other.unit.window == -1
+        for other in readings
+    )
+
+
+def mean_weight(loop: Loop) -> Unit | None:
+    """The unit with which a mean loss enters an optimizer step at window 1; None where it is not a mean, or uneven."""
+    world = loop.base
+    weights = loop.step_weight(world)
+    if not weights:
+        return None
+    read: set[Unit | None] = set()
+    for step in world.steps:
+        for contribution in step.fresh:
+            if contribution.atom[0].reduction != "mean":
+                return None
+    for weight in weights.values():
+        value = Fraction(weight)
+        if value.numerator % units.SCALE == 0:
+            value /= units.SCALE
+        read.add(units.read(value))
+    return read.pop() if len(read) == 1 else None
+
+
+def has_unknown_divisor(backward: Backward) -> bool:
+    """Whether something untracked divides the loss: it may be the window by another name."""
+    return bool(backward.notes & {"unknown divisor", "counted divisor", "unknown factor", "counted factor"})

@@ -1,0 +1,474 @@
+"""What rules read: one loop in one fork, run at every window, and the questions that the laws ask of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from losslint import units
+from losslint.interpreter.program import Program
+from losslint.interpreter.values import SAMPLES, WINDOW, Atom, Exact, Key, Site, Step
+from losslint.interpreter.world import Backward, Figure, OptimizerStep, Retained, World
+from losslint.lowering import ir
+
+
+class Window(NamedTuple):
+    """The accumulation window: what names it, and where it showed itself."""
+
+    key: Key
+    node: ir.Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A reported figure with its unit. `unit` is None where it fits no monomial or an unknown factor is in it.
+
+    `figure` is its instance at the longest window; `site` the loss that it is made of; `visits` how many batches went
+    into it at window 1; `alone`: it holds the loss of one batch only; `weights` its total at every window.
+    """
+
+    figure: Figure
+    site: Site
+    unit: units.Unit | None
+    visits: int
+    weights: dict[int, Fraction]
+    steps: tuple[Step, ...]
+    loader: str
+
+    @property
+    def accumulated(self) -> Step | None:
+        """The line where batches are added up."""
+        return next((step for step in reversed(self.steps) if step.verb in ("+=", "append")), None)
+
+    @property
+    def division(self) -> Step | None:
+        """The division that makes a mean out of the sum: the last one that comes after the adding up."""
+        added = self.accumulated
+        later = self.steps[self.steps.index(added) + 1 :] if added is not None else self.steps
+        return next((step for step in reversed(later) if step.verb == "/"), None)
+
+    @property
+    def division_is_window(self) -> bool:
+        """Whether the only division in the trail is the one by the window."""
+        return all(step.kinds & WINDOW for step in self.steps if step.verb == "/")
+
+    @property
+    def split_known(self) -> bool:
+        """Whether the divisor is known to belong to the batches that were added up."""
+        division = self.division
+        if division is None or not division.kinds & SAMPLES:
+            return True
+        return bool(division.of) and bool(self.loader) and (
+            division.of == self.loader or f"({division.of})" in self.loader or division.of.endswith(".dataset")
+        )
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the divisor counts samples that `drop_last` leaves out."""
+        return False
+
+
+class Leftover(NamedTuple):
+    """How many micro-batches are left over, and whether they leak into the next pass."""
+
+    count: int
+    leaked: bool
+
+
+@dataclass(eq=False)
+class Loop:
+    """One root in one fork: its worlds by window length. `again` runs it once more with a condition flipped on one
+    step, or with a short tail."""
+
+    program: Program
+    kind: str
+    worlds: dict[int, World]
+    window: Window | None
+    decisions: dict[Key, bool]
+    again: Callable[[ir.Node | None, bool], World]
+    siblings: list[Loop] = field(default_factory=list)
+
+    # ------------------------------------------------------------ worlds
+
+    @property
+    def base(self) -> World:
+        """The world at window 1: nothing is accumulated, so what it shows is right by definition of the loss."""
+        return self.worlds[1]
+
+    @property
+    def high(self) -> World:
+        """The world at the longest window."""
+        return self.worlds[max(self.worlds)]
+
+    @cached_property
+    def tail(self) -> World:
+        """The world whose last window is short, and whose last batch is short."""
+        return self.again(None, True)
+
+    @property
+    def subjects(self) -> int:
+        """How much of what the laws speak of was found here."""
+        return len(self.base.backwards) + len(self.base.figures) + len(self.base.retained)
+
+    # ------------------------------------------------------------ gradients
+
+    @property
+    def gradients_known(self) -> bool:
+        """Whether the gradients of this loop can be judged: one optimizer (or several that step together), nothing
+        unclear."""
+        world = self.high
+        return bool(world.backwards and world.steps) and not world.unclear and self.in_step
+
+    @cached_property
+    def in_step(self) -> bool:
+        """Whether all optimizers step on the same batches, after the same backwards."""
+        by_optimizer: dict[str, list[int]] = {}
+        for step in self.high.steps:
+            by_optimizer.setdefault(step.optimizer, []).append(step.visit)
+        if len({tuple(visits) for visits in by_optimizer.values()}) != 1:
+            return False
+        if len(by_optimizer) == 1:
+            return True
+        # several optimizers on one batch, each after a backward of its own, are adversaries and not one network
+        times = sorted((step.time, "step") for step in self.high.steps)
+        backward = sorted(b.time for b in self.high.backwards)
+        return not any(
+            any(first[0] < time < second[0] for time in backward)
+            for first, second in zip(times, times[1:])
+            if self._same_visit(first[0], second[0])
+        )
+
+    def _same_visit(self, first: int, second: int) -> bool:
+        visits = {step.time: step.visit for step in self.high.steps}
+        return visits[first] == visits[second]
+
+    def steady(self, world: World) -> list[OptimizerStep]:
+        """The steps of the first optimizer that consumed something, the first and the last of a pass left out where
+        there are enough."""
+        if not world.steps:
+            return []
+        name = world.steps[0].optimizer
+        steps = [step for step in world.steps if step.optimizer == name and step.fresh]
+        return steps
+
+    def step_weight(self, world: World) -> dict[ir.Node, Fraction] | None:
+        """The weight that each loss has in an ordinary optimizer step, by the place that makes it."""
+        totals = Counter(_total(step) for step in self.steady(world))
+        if not totals:
+            return None
+        best = max(totals, key=lambda total: totals[total])
+        return dict(best)
+
+    @cached_property
+    def gradient_exponent(self) -> int | None:
+        """The power of the window in an optimizer step: 0 is right, 1 is undivided, -1 divided twice."""
+        weights = {length: self.step_weight(world) for length, world in self.worlds.items()}
+        if len(weights) < 2 or any(not weight for weight in weights.values()):
+            return None
+        base = weights[1]
+        assert base is not None
+        exponents = set()
+        for node in base:
+            values = {length: weight.get(node, Fraction(0)) for length, weight in weights.items() if weight is not None}
+            exponents.add(units.window_exponent(values))
+        return exponents.pop() if len(exponents) == 1 else None
+
+    def backward_weights(self, world: World) -> dict[ir.Node, list[tuple[Backward, Fraction]]]:
+        """The weight of the batch's own loss at each backward, by the place that makes the loss."""
+        found: dict[ir.Node, list[tuple[Backward, Fraction]]] = {}
+        for backward in world.backwards:
+            for (site, visit), weight in backward.weights.items():
+                if visit == backward.visit:
+                    found.setdefault(site.node, []).append((backward, Fraction(weight)))
+        return found
+
+    def loss_weight(self, node: ir.Node) -> Fraction:
+        """What the loss made at `node` is worth in the gradient at window 1, the AMP scale left out; 1 where it is
+        only reported."""
+        for backward in self.base.backwards:
+            for (site, _), weight in backward.weights.items():
+                if site.node is node and weight:
+                    value = Fraction(weight)
+                    return value / units.SCALE if value.numerator % units.SCALE == 0 else value
+        return Fraction(1)
+
+    @cached_property
+    def trained(self) -> set[ir.Node]:
+        """The places whose loss reaches a backward."""
+        return {site.node for backward in self.base.backwards for site, _ in backward.weights}
+
+    # ------------------------------------------------------------ figures
+
+    @cached_property
+    def readings(self) -> list[Reading]:
+        """Every figure that a person reads, with its unit."""
+        return list(self._readings())
+
+    def _readings(self) -> Iterator[Reading]:
+        indexed = {length: _by_place(world) for length, world in self.worlds.items()}
+        for place, figures in indexed[1].items():
+            last = _representative(figures)
+            site = _main_site(last.weights, self.trained)
+            if site is None:
+                continue
+            values: dict[int, Fraction] = {}
+            for length, places in indexed.items():
+                if place in places:
+                    values[length] = _site_total(_representative(places[place]).weights, site.node)
+            visits = len({visit for s, visit in last.weights if s.node is site.node})
+            shown = _representative(indexed[max(indexed)].get(place, figures))
+            visit = next((visit for s, visit in last.weights if s.node is site.node), -1)
+            loader = self.base.visits[visit].loader if visit >= 0 else ""
+            yield Reading(shown, site, self._unit(values, site), visits, values, shown.steps, loader)
+
+    def _unit(self, values: dict[int, Fraction], site: Site) -> units.Unit | None:
+        base = values.get(1)
+        if not base:
+            return None
+        reference = self.loss_weight(site.node)
+        if site.reduction == "sum" and site.node not in self.trained:
+            reference = Fraction(units.BATCH)
+        unit = units.read(base / reference)
+        if unit is None or unit.other:
+            return None
+        if len(values) < len(self.worlds):
+            return None
+        exponent = units.window_exponent(values) if len(values) > 1 else 0
+        if exponent is None:
+            return None
+        return units.Unit(unit.batch, unit.batches, unit.log, unit.scale, unit.processes, exponent, False)
+
+    def divided_elsewhere(self, reading: Reading) -> bool:
+        """Whether the same sum is also shown divided: then the undivided one is a total on purpose."""
+        added = reading.accumulated
+        return any(
+            other is not reading
+            and added is not None
+            and other.accumulated is not None
+            and other.accumulated.node is added.node
+            and other.division is not None
+            for other in self.readings
+        )
+
+    def is_training(self, reading: Reading) -> bool:
+        """Whether the losses of a figure come from batches that were trained on."""
+        trained = {visit for backward in self.base.backwards for _, visit in backward.weights}
+        figure = _representative(_by_place(self.base)[(reading.figure.node, reading.figure.position)])
+        return any(visit in trained for site, visit in figure.weights if site.evidence)
+
+    def label(self, figure: Figure) -> str:
+        """The words that stand with a figure where it is shown."""
+        return figure.label
+
+    def _first(self, reading: Reading, passage: int | None = None) -> list[Figure]:
+        figures = _by_place(self.base)[(reading.figure.node, reading.figure.position)]
+        return figures if passage is None else [f for f in figures if f.passage == passage]
+
+    def ends_an_epoch(self, reading: Reading) -> bool:
+        """Whether a figure stands after a loop over a loader that is one of several epochs."""
+        figures = self._first(reading)
+        site = reading.site
+        last = figures[0]
+        visits = [visit for s, visit in last.weights if s.node is site.node]
+        if not visits or visits[0] < 0:
+            return False
+        visit = self.base.visits[visits[0]]
+        if not isinstance(visit.loop, ir.For) or not visit.loader:
+            return False
+        return visit.place == self.base.settings.batches - 1
+
+    def reset_in_loop(self, added: Step) -> ir.Node | None:
+        """The line that sets an accumulator to zero on every batch."""
+        resets = [reset for reset in self.base.resets if reset.name == added.of and reset.live]
+        return resets[0].node if len(resets) >= 3 else None
+
+    def grows_over_epochs(self, reading: Reading) -> bool:
+        """Whether a figure of the second pass holds the first pass too, divided by one pass's count."""
+        if reading.unit is None or not reading.unit.is_one or reading.division is None:
+            return False
+        figures = self._first(reading)
+        passages = sorted({figure.passage for figure in figures})
+        if len(passages) < 2:
+            return False
+        first = _representative([f for f in figures if f.passage == passages[0]])
+        second = _representative([f for f in figures if f.passage == passages[1]])
+        site = reading.site.node
+        ratio = _site_total(second.weights, site) / _site_total(first.weights, site)
+        return ratio == 2 and self.one_call(first, second)
+
+    def one_call(self, first: Figure, second: Figure) -> bool:
+        """Whether two figures come from one call of the root: a root that is called twice by us has no epoch loop."""
+        return not any(first.time < time < second.time for time in self.base.calls)
+
+    def epochs_in_one_figure(self, reading: Reading) -> bool:
+        """Whether a figure that is shown once holds both passes, divided by one pass's count."""
+        figures = self._first(reading)
+        visits = {visit for site, visit in figures[-1].weights if site.node is reading.site.node and visit >= 0}
+        passages = {self.base.visits[visit].passage for visit in visits}
+        if len(passages) < 2 or len(figures) > 1 or any(figures[0].time > time > 0 for time in self.base.calls):
+            return False
+        total = _site_total(figures[-1].weights, reading.site.node) / self.loss_weight(reading.site.node)
+        return total == 2
+
+    def other_split(self, reading: Reading) -> tuple[str, str] | None:
+        """The loader that was added up and the other one whose length it is divided by, both by name."""
+        division = reading.division
+        if division is None or not division.of or not reading.loader or reading.unit is None:
+            return None
+        mine, other = reading.loader, division.of
+        if _split(mine) and _split(other) and _split(mine) != _split(other):
+            return mine, other
+        return None
+
+    def may_end_short(self, reading: Reading) -> bool:
+        """Whether the last batch of the pass behind a figure may be short."""
+        return bool(reading.loader) and reading.visits == self.base.settings.batches
+
+    def nonlinear_figures(self) -> Iterator[tuple[Figure, Step]]:
+        """Figures in which a nonlinear function of each batch's loss is added up over batches, with the adding line."""
+        seen = set()
+        for figure in self.base.figures:
+            bent = [(site, visit) for site, visit in figure.weights if "nonlinear" in site.traits]
+            if len({visit for _, visit in bent}) < 2:
+                continue
+            added = next((step for step in reversed(figure.steps) if step.verb in ("+=", "append")), None)
+            if added is not None and added.node not in seen:
+                seen.add(added.node)
+                yield figure, added
+
+    def keeps_graph(self, retained: Retained) -> bool:
+        """Whether graphs are built at all where nothing is trained: an evaluation without `no_grad` does."""
+        return not self.base.backwards and any(site.evidence >= 2 for site, _ in retained.atoms)
+
+    def steps_of(self, retained: Retained) -> tuple[Step, ...]:
+        """The trail of an accumulator that is not reported."""
+        return retained.steps
+
+    # ------------------------------------------------------------ the end of a pass
+
+    @cached_property
+    def leftover(self) -> Leftover | None:
+        """Micro-batches of an incomplete last window that reach no step of their own pass."""
+        world = self.tail
+        if world.endless or world.unclear or not world.steps or not world.backwards:
+            return None
+        if any(step.framework for step in world.steps):
+            return None
+        reached = {c.atom[1]: world.visits[step.visit].passage for step in world.steps for c in step.fresh if step.visit >= 0}
+        first = world.visits[world.backwards[0].visit].passage
+        mine = {b.visit for b in world.backwards if world.visits[b.visit].passage == first}
+        if len(mine) != world.settings.batches or not all(world.visits[visit].loader for visit in mine):
+            return None
+        left = {visit for visit in mine if reached.get(visit) != first}
+        if not left or len(left) >= world.settings.window:
+            return None
+        dropped = {c.atom[1] for zeroing in world.zeroings for c in zeroing.lost}
+        return Leftover(len(left), any(visit in reached for visit in left) and not left <= dropped)
+
+    @cached_property
+    def visible_epochs(self) -> bool:
+        """Whether the passes come from a loop over epochs and not from our calling the root twice."""
+        world = self.tail
+        second = next((b for b in world.backwards if world.visits[b.visit].passage > 1), None)
+        return second is not None and not any(0 < time < second.time for time in world.calls)
+
+    @cached_property
+    def short_window_underweighted(self) -> bool:
+        """Whether a last window that is shorter is stepped with the weight of a full one."""
+        world = self.tail
+        if world.endless or world.unclear or self.leftover is not None:
+            return False
+        for step in world.steps:
+            visits = {c.atom[1] for c in step.fresh}
+            if 0 < len(visits) < world.settings.window and step.visit >= 0:
+                if world.visits[step.visit].place == world.settings.batches - 1:
+                    full = self.step_weight(world)
+                    totals = dict(_total(step))
+                    return bool(full) and all(abs(w) < abs(full.get(node, w)) for node, w in totals.items())
+        return False
+
+    @property
+    def nominal_batch(self) -> bool:
+        """Whether the window is a nominal batch size over the batch size, which goes with rescaled weight decay."""
+        key = str(self.window.key) if self.window is not None else ""
+        return " / " in key or "nominal" in key or "nbs" in key
+
+    # ------------------------------------------------------------ units of a trail
+
+    def unit_at(self, step: Step) -> units.Unit | None:
+        """The unit that a value had after one line of its trail."""
+        values: dict[int, Fraction] = {}
+        site = next(iter(step.weights), None)
+        if site is None:
+            return None
+        for length, world in self.worlds.items():
+            found = _step_in(world, step.node)
+            if found is not None:
+                values[length] = _site_total(found.weights, site[0].node)
+        base = values.get(1)
+        if not base:
+            return None
+        reference = self.loss_weight(site[0].node) if step.verb != "loss" else Fraction(1)
+        unit = units.read(base / reference)
+        if unit is None:
+            return None
+        exponent = units.window_exponent(values) if len(values) == len(self.worlds) and len(values) > 1 else 0
+        return units.Unit(unit.batch, unit.batches, unit.log, unit.scale, unit.processes, exponent or 0, unit.other)
+
+
+def _split(path: str) -> str:
+    """`train`, `val` or `test`, where a name says so."""
+    words = path.lower()
+    found = {name for name, marks in _SPLITS.items() if any(mark in words for mark in marks)}
+    return found.pop() if len(found) == 1 else ""
+
+
+_SPLITS = {"train": ("train",), "val": ("val", "dev"), "test": ("test",)}
+
+
+def _total(step: OptimizerStep) -> frozenset[tuple[ir.Node, Fraction]]:
+    sums: dict[ir.Node, Exact] = {}
+    for contribution in step.fresh:
+        node = contribution.atom[0].node
+        sums[node] = sums.get(node, 0) + contribution.weight
+    return frozenset((node, Fraction(weight)) for node, weight in sums.items())
+
+
+def _by_place(world: World) -> dict[tuple[ir.Node, tuple[Any, ...]], list[Figure]]:
+    places: dict[tuple[ir.Node, tuple[Any, ...]], list[Figure]] = {}
+    for figure in world.figures:
+        places.setdefault((figure.node, figure.position), []).append(figure)
+    return places
+
+
+def _representative(figures: list[Figure]) -> Figure:
+    """The last instance in the first pass: a running figure is judged at its end, a cumulative one before it grows on."""
+    first = figures[0].passage
+    return [figure for figure in figures if figure.passage == first][-1]
+
+
+def _main_site(weights: dict[Atom, Exact], trained: set[ir.Node]) -> Site | None:
+    """The loss that a figure is made of: one that is trained on, else the one with the best evidence."""
+    sites = list(dict.fromkeys(site for site, _ in weights if site.evidence))
+    for site in sites:
+        if site.node in trained:
+            return site
+    return max(sites, key=lambda site: site.evidence, default=None)
+
+
+def _site_total(weights: dict[Atom, Exact], node: ir.Node) -> Fraction:
+    return Fraction(sum(weight for (site, _), weight in weights.items() if site.node is node))
+
+
+def _step_in(world: World, node: ir.Node) -> Step | None:
+    for holder in (world.figures, world.backwards):
+        for record in holder:
+            for step in record.steps:  # type: ignore[attr-defined]
+                if step.node is node:
+                    return step  # type: ignore[no-any-return]
+    return None
+

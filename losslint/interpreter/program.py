@@ -1,0 +1,225 @@
+"""What is known of a program before it runs: which names lead to a backward or a loss, and what each loop is for.
+
+Shared by all runs over one file; nothing here changes from run to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from losslint.contracts.torch import CRITERIA, FUNCTIONAL
+from losslint.interpreter import roles
+from losslint.interpreter.values import LITERAL, Number
+from losslint.lowering import ir
+
+if TYPE_CHECKING:
+    from losslint.project import Project
+
+BACKWARD = frozenset({"backward", "manual_backward", "scale_loss"})
+STEPPING = frozenset({"step", "zero_grad", "unscale_", "scale", "clip_grad_norm_", "clip_grad_value_", "no_sync", "accumulate"})
+_NO_LITERALS = frozenset({0, 1, -1})
+
+
+class Reach:
+    """Names of functions through which a call gets to a backward, an optimizer step or a loss."""
+
+    __slots__ = ("backward", "loop", "loss", "step")
+
+    def __init__(self) -> None:
+        self.backward: set[str] = set(BACKWARD)
+        self.step: set[str] = set(STEPPING)
+        self.loss: set[str] = set()
+        self.loop: set[str] = set()
+
+
+class Program:
+    """One module of the user's project, with what its loops and functions are for."""
+
+    def __init__(self, project: Project, module: ir.Module) -> None:
+        self.project = project
+        self.module = module
+        self.reach = self._reach()
+        self.numbers: dict[ir.Const, Number] = {}
+        self.relevance: dict[ir.Node, bool] = {}
+        self._loops: dict[ir.Node, LoopRole] = {}
+
+    # ------------------------------------------------------------ reach
+
+    def _reach(self) -> Reach:
+        reach = Reach()
+        functions = self._functions()
+        changed = True
+        # forward, step, update and __init__ are names that every other class has: only calls of a more telling name count
+        common = {"forward", "step", "update", "__init__", "__call__", "run", "main", "get", "log", "reset"}
+        while changed:
+            changed = False
+            for function in functions:
+                name = function.name
+                calls = function.facts.calls
+                for group in (reach.backward, reach.step):
+                    if name not in group and not calls.isdisjoint(group) and (name not in common or group is reach.backward):
+                        if name in ("step", "zero_grad"):
+                            continue
+                        group.add(name)
+                        changed = True
+                if name not in reach.loss and name not in common and any(map(self._is_loss_call, calls, [reach] * len(calls))):
+                    reach.loss.add(name)
+                    changed = True
+        for function in functions:
+            if function.name not in common and any(self.is_relevant(loop.facts, reach) for loop in loops(function.body)):
+                reach.loop.add(function.name)
+        changed = True
+        while changed:
+            changed = False
+            for function in functions:
+                if function.name not in reach.loop and function.name not in common and not function.facts.calls.isdisjoint(reach.loop):
+                    reach.loop.add(function.name)
+                    changed = True
+        return reach
+
+    def _functions(self) -> list[ir.Function]:
+        """The functions of this module and those it imports from other files of the project."""
+        found = list(self.module.functions)
+        for statement in self.module.imports:
+            if isinstance(statement, ir.ImportFrom):
+                for name, _ in statement.names:
+                    hit = self.project.find(self.module, statement.module, statement.level, name) if name != "*" else None
+                    if hit is not None:
+                        module, definition = hit
+                        if isinstance(definition, ir.Function):
+                            found.append(definition)
+                        elif isinstance(definition, ir.Class):
+                            found.extend(f for f in module.functions if f.outer == definition.name)
+        return found
+
+    @staticmethod
+    def _is_loss_call(name: str, reach: Reach) -> bool:
+        return name in FUNCTIONAL or name in CRITERIA or name in reach.loss or roles.is_criterion(name)
+
+    def is_relevant(self, facts: ir.Facts, reach: Reach | None = None) -> bool:
+        """Whether code with these facts feeds a backward or computes a loss."""
+        reach = reach or self.reach
+        calls = facts.calls
+        return (
+            not calls.isdisjoint(reach.backward)
+            or not calls.isdisjoint(reach.loss)
+            or any(self._is_loss_call(name, reach) for name in calls)
+            or any(roles.is_loss(name) for name in facts.assigned)
+        )
+
+    def reaches_backward(self, facts: ir.Facts) -> bool:
+        """Whether code with these facts gets to a backward."""
+        return not facts.calls.isdisjoint(self.reach.backward)
+
+    def has_events(self, facts: ir.Facts) -> bool:
+        """Whether code with these facts does something that the trace records."""
+        return not facts.calls.isdisjoint(self.reach.backward) or not facts.calls.isdisjoint(self.reach.step)
+
+    # ------------------------------------------------------------ loops
+
+    def loop_role(self, loop: ir.For | ir.While) -> LoopRole:
+        """What a loop is for, as far as its text says."""
+        role = self._loops.get(loop)
+        if role is None:
+            role = self._loops[loop] = LoopRole(self, loop)
+        return role
+
+    def only_through_loops(self, loop: ir.For | ir.While) -> bool:
+        """Whether this loop gets to a backward only through functions that hold a loop of their own."""
+        direct = loop.facts.calls & self.reach.backward
+        return bool(direct) and not direct & BACKWARD and direct <= self.reach.loop
+
+    # ------------------------------------------------------------ literals
+
+    def number(self, node: ir.Const) -> Number | int:
+        """The value of a number literal: 0, 1 and -1 are themselves, any other is a static number with a key."""
+        known = self.numbers.get(node)
+        if known is None:
+            value = node.value
+            if value in _NO_LITERALS:
+                return int(value)
+            slot = node.slot
+            key = ("literal", self.module.path, *slot) if slot is not None else ("literal", id(node))
+            known = self.numbers[node] = Number(
+                value if isinstance(value, int) else Fraction(str(value)), LITERAL, key
+            )
+        return known
+
+
+class LoopRole:
+    """`relevant`: feeds a backward or a loss. `backward`: gets to a backward. `outer`: another relevant loop is inside it,
+    directly or through a call. `steps_itself`: an optimizer step stands in its body outside its inner loops."""
+
+    __slots__ = ("backward", "inner_backward", "outer", "relevant", "steps_itself")
+
+    def __init__(self, program: Program, loop: ir.For | ir.While) -> None:
+        facts = loop.facts
+        inner = [other for other in loops(loop.body) if program.is_relevant(other.facts)]
+        self.relevant = program.is_relevant(facts)
+        self.backward = program.reaches_backward(facts)
+        self.inner_backward = any(program.reaches_backward(other.facts) for other in inner)
+        calls_loop = not facts.calls.isdisjoint(program.reach.loop)
+        # an inner loop over the terms of a loss does not make the loop that calls backward an epoch loop
+        self.outer = calls_loop or (self.inner_backward if self.backward else bool(inner))
+        if self.backward and inner and not self.inner_backward:
+            self.outer = calls_loop and program.only_through_loops(loop)
+        elif self.backward and calls_loop and not self.inner_backward:
+            self.outer = program.only_through_loops(loop)
+        self.steps_itself = self.outer and _direct_step(loop.body)
+
+    def __repr__(self) -> str:
+        return f"LoopRole({self.relevant=}, {self.backward=}, {self.outer=}, {self.steps_itself=})"
+
+
+def loops(block: ir.Block) -> Iterator[ir.For | ir.While]:
+    """The loops of a block, nested ones included, functions and classes defined in it left out."""
+    for statement in block:
+        if isinstance(statement, (ir.For, ir.While)):
+            yield statement
+        for inner in blocks(statement):
+            yield from loops(inner)
+
+
+def blocks(statement: ir.Stmt) -> Iterator[ir.Block]:
+    """The blocks of a compound statement, functions and classes left out."""
+    if isinstance(statement, (ir.If, ir.For, ir.While)):
+        yield statement.body
+        yield statement.orelse
+    elif isinstance(statement, ir.With):
+        yield statement.body
+    elif isinstance(statement, ir.Try):
+        yield statement.body
+        yield from statement.handlers
+        yield statement.orelse
+        yield statement.final
+    elif isinstance(statement, ir.Match):
+        for case in statement.cases:
+            yield case.body
+
+
+def _direct_step(block: ir.Block) -> bool:
+    """Whether an optimizer step stands in a block outside its loops."""
+    for statement in block:
+        if isinstance(statement, (ir.For, ir.While)):
+            continue
+        inner = list(blocks(statement))
+        if inner:
+            if any(_direct_step(other) for other in inner):
+                return True
+        elif isinstance(statement, ir.Evaluate) and isinstance(statement.value, ir.Call):
+            func = statement.value.func
+            if isinstance(func, ir.Attr) and func.name == "step" and not roles.is_scheduler(path_of(func.value)):
+                return True
+    return False
+
+
+def path_of(node: ir.Expr) -> str:
+    """The dotted path of a name or attribute, an empty string for anything else."""
+    if isinstance(node, ir.Name):
+        return node.id
+    if isinstance(node, ir.Attr):
+        inner = path_of(node.value)
+        return f"{inner}.{node.name}" if inner else node.name
+    return ""

@@ -1,0 +1,434 @@
+"""The tiny world in which one run of a training loop takes place: batches, gradients, AMP state and the trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from losslint import units
+from losslint.interpreter.values import AMP, GRAPH, WINDOW, Atom, Exact, Key, Linear, Number, Site, Step
+
+if TYPE_CHECKING:
+    from losslint.lowering import ir
+
+
+class Visit(NamedTuple):
+    """One batch: its size, the pass it belongs to, its place in that pass, and the loader by path."""
+
+    size: int
+    passage: int
+    place: int
+    loader: str
+    loop: ir.Node | None
+    assumed: bool
+
+
+class Backward(NamedTuple):
+    """One backward: the weight of every loss that it adds to the gradients."""
+
+    node: ir.Node
+    visit: int
+    weights: dict[Atom, Exact]
+    steps: tuple[Step, ...]
+    divided_by: int
+    guards: tuple[ir.If, ...]
+    notes: frozenset[str]
+    framework: str
+    time: int
+
+
+class Contribution(NamedTuple):
+    """What one backward added to the gradients for one loss."""
+
+    atom: Atom
+    weight: Exact
+    backward: int
+
+
+class OptimizerStep(NamedTuple):
+    """One optimizer step: what the gradients held (`fresh` was not seen by a step before)."""
+
+    node: ir.Node
+    visit: int
+    optimizer: str
+    scaler: bool
+    fresh: tuple[Contribution, ...]
+    stale: tuple[Contribution, ...]
+    unscaled: bool
+    framework: str
+    time: int
+    guards: tuple[ir.If, ...]
+
+
+class Zeroing(NamedTuple):
+    """Gradients set to zero, and which of them no step had seen."""
+
+    node: ir.Node
+    visit: int
+    optimizer: str
+    lost: tuple[Contribution, ...]
+    time: int
+
+
+class Event(NamedTuple):
+    """Anything else in the order of the step: `clip`, `unscale`, `update`, `schedule`, `train`, `eval`."""
+
+    kind: str
+    node: ir.Node
+    visit: int
+    what: str
+    flag: bool
+    time: int
+
+
+class Figure(NamedTuple):
+    """A loss that a person reads: printed, logged, returned, stored. `live`: inside a loop over batches."""
+
+    node: ir.Node
+    position: tuple[Any, ...]
+    weights: dict[Atom, Exact]
+    steps: tuple[Step, ...]
+    state: int
+    visit: int
+    passage: int
+    live: bool
+    sink: str
+    label: str
+    notes: frozenset[str]
+    time: int
+
+
+class Retained(NamedTuple):
+    """An accumulator that keeps the graphs of several batches alive."""
+
+    node: ir.Node
+    atoms: frozenset[Atom]
+    name: str
+    steps: tuple[Step, ...]
+
+
+class Reset(NamedTuple):
+    """An accumulator that held losses is set back to a number."""
+
+    node: ir.Node
+    name: str
+    live: bool
+
+
+class Mutation(NamedTuple):
+    """In-place arithmetic through a detached alias of a loss that is still in the graph."""
+
+    node: ir.Node
+    storage: int
+    verb: str
+
+
+class AmpState(NamedTuple):
+    """Whether the gradients of an optimizer have been unscaled since its last step, and where."""
+
+    unscaled: bool
+    node: ir.Node | None
+
+
+class Scaling(NamedTuple):
+    """A multiplication or division of a loss, wherever its result goes."""
+
+    node: ir.Node
+    atoms: frozenset[Atom]
+    kinds: int
+    state: int
+    divides: bool
+    visit: int
+    guards: tuple[ir.If, ...]
+    time: int
+
+
+class OutOfFuel(Exception):
+    """The run takes more statements than a tiny world may."""
+
+
+Condition: TypeAlias = tuple["ir.Node", bool]
+
+
+@dataclass(slots=True)
+class Settings:
+    """What tells one run from another: the window, decided conditions, and the one condition that is flipped once."""
+
+    window: int = 1
+    overrides: dict[Key, Number] = field(default_factory=dict)
+    decisions: dict[Key, bool] = field(default_factory=dict)
+    flip: ir.Node | None = None
+    batches: int = units.BATCHES
+    short_tail: bool = False
+    fuel: int = 60_000
+
+
+class World:
+    """State and record of one run."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.fuel = settings.fuel
+        self.time = 0
+        self.visits: list[Visit] = []
+        self.current = -1
+        self.passage = 0
+        self.live = 0
+        self.no_grad = 0
+        self.sites: dict[tuple[ir.Node, Any], Site] = {}
+        self.guards: list[ir.If] = []
+
+        self.contributions: list[Contribution] = []
+        self.cleared: dict[str, int] = {}
+        self.cleared_all = 0
+        self.seen: dict[str, int] = {}
+        self.amp: dict[str, AmpState] = {}
+
+        self.backwards: list[Backward] = []
+        self.steps: list[OptimizerStep] = []
+        self.zeroings: list[Zeroing] = []
+        self.events: list[Event] = []
+        self.figures: list[Figure] = []
+        self.retained: list[Retained] = []
+        self.mutations: list[Mutation] = []
+        self.scalings: list[Scaling] = []
+        self.dead_backwards: list[ir.Node] = []
+        self.resets: list[Reset] = []
+        self.calls: list[int] = []
+        self.sums: set[str] = set()
+
+        self.open_conditions: dict[Key, bool] = {}
+        self.condition_nodes: dict[Key, ir.Node] = {}
+        self.varying: dict[ir.Node, str] = {}
+        self.flipped = -1
+        self.candidates: dict[Key, ir.Node] = {}
+        self.weak_candidates: dict[Key, ir.Node] = {}
+        self.unclear: dict[str, ir.Node] = {}
+        self.factors: dict[Key, int] = {}
+        self.factor_names: dict[int, str] = {}
+        self.endless = False
+        self.trimmed = False
+        self.micro = 0
+        self._primes = units.primes()
+
+    # ------------------------------------------------------------ time
+
+    def tick(self, cost: int = 1) -> None:
+        """Pays for a statement; raises OutOfFuel where the run has become too long."""
+        self.fuel -= cost
+        if self.fuel < 0:
+            raise OutOfFuel
+
+    def now(self) -> int:
+        """A counter that orders events."""
+        self.time += 1
+        return self.time
+
+    def doubt(self, reason: str, node: ir.Node) -> None:
+        """Remembers why the gradients of this run cannot be judged."""
+        self.unclear.setdefault(reason, node)
+
+    # ------------------------------------------------------------ batches
+
+    def enter_visit(self, place: int, loader: str, loop: ir.Node | None, assumed: bool = False) -> int:
+        """A new batch; returns its number."""
+        size = units.BATCH
+        if self.settings.short_tail and place == self.settings.batches - 1:
+            size = units.BATCH // 2
+        self.visits.append(Visit(size, self.passage, place, loader, loop, assumed))
+        self.current = len(self.visits) - 1
+        return self.current
+
+    def batches(self, loader: str, loop: ir.Node, assumed: bool) -> Iterator[int]:
+        """One pass over a loader."""
+        self.passage += 1
+        outer = self.current
+        self.live += 1
+        try:
+            for place in range(self.settings.batches):
+                yield self.enter_visit(place, loader, loop, assumed)
+        finally:
+            self.live -= 1
+            if self.live:
+                self.current = outer
+
+    @property
+    def size(self) -> int:
+        """Samples in the current batch."""
+        return self.visits[self.current].size if self.current >= 0 else units.BATCH
+
+    @property
+    def samples(self) -> int:
+        """Samples in one pass."""
+        whole = units.BATCH * self.settings.batches
+        return whole - (units.BATCH - units.BATCH // 2) if self.settings.short_tail else whole
+
+    def visit(self) -> int:
+        """The current batch, made up where a loss appears outside any loop."""
+        return self.current if self.current >= 0 else self.enter_visit(0, "", None)
+
+    # ------------------------------------------------------------ symbols
+
+    def factor(self, key: Key, name: str) -> int:
+        """The prime that stands for a factor which the loop does not explain."""
+        prime = self.factors.get(key)
+        if prime is None:
+            prime = self.factors[key] = next(self._primes)
+            self.factor_names[prime] = name
+        return prime
+
+    def site(self, node: ir.Node, part: Any, reduction: str | None, evidence: int, assumption: str) -> Site:
+        """The site of a node (and of one part of its result); evidence only grows."""
+        site = self.sites.get((node, part))
+        if site is None:
+            site = self.sites[(node, part)] = Site(node, reduction, evidence, assumption)
+        elif evidence > site.evidence:
+            site.evidence = evidence
+            site.reduction = reduction
+            site.assumption = assumption
+        return site
+
+    # ------------------------------------------------------------ gradients
+
+    def backward(self, node: ir.Node, loss: Linear, divide: int = 1, framework: str = "") -> None:
+        """The gradients receive every loss of a form, divided by what a framework divides by."""
+        if loss.state != GRAPH:
+            self.dead_backwards.append(node)
+            return
+        index = len(self.backwards)
+        weights = loss.weights
+        if divide != 1:
+            weights = {atom: Fraction(weight, divide) for atom, weight in weights.items()}
+        for atom, weight in weights.items():
+            self.contributions.append(Contribution(atom, weight, index))
+        self.backwards.append(
+            Backward(
+                node, self.current, weights, loss.steps, divide, tuple(self.guards), loss.notes, framework, self.now()
+            )
+        )
+        for optimizer, state in self.amp.items():
+            if state.unscaled:
+                # new scaled gradients on top of unscaled ones: the state no longer says what the gradients are
+                self.amp[optimizer] = AmpState(False, state.node)
+
+    def _pending(self, optimizer: str) -> int:
+        return max(self.cleared.get(optimizer, 0), self.cleared_all)
+
+    def step(self, node: ir.Node, optimizer: str, scaler: bool, framework: str = "") -> None:
+        """An optimizer consumes what the gradients hold."""
+        start = self._pending(optimizer)
+        seen = max(self.seen.get(optimizer, 0), start)
+        unscaled = self.amp.get(optimizer, AmpState(False, None)).unscaled
+        held = self.contributions[start:]
+        if scaler or unscaled:
+            held = [self._unscaled(c, scaler and not unscaled) for c in held]
+        old = seen - start
+        self.steps.append(
+            OptimizerStep(
+                node,
+                self.current,
+                optimizer,
+                scaler,
+                tuple(held[old:]),
+                tuple(held[:old]),
+                unscaled,
+                framework,
+                self.now(),
+                tuple(self.guards),
+            )
+        )
+        self.seen[optimizer] = len(self.contributions)
+        if unscaled and not scaler:
+            self.amp[optimizer] = AmpState(False, None)
+
+    @staticmethod
+    def _unscaled(contribution: Contribution, by_step: bool) -> Contribution:
+        """`scaler.step` divides by the scale whatever it finds; `unscale_` did so for the gradients there were."""
+        weight = Fraction(contribution.weight)
+        if by_step or weight.numerator % units.SCALE == 0:
+            return contribution._replace(weight=weight / units.SCALE)
+        return contribution
+
+    def zero(self, node: ir.Node, optimizer: str, everything: bool) -> None:
+        """Gradients are set to zero: those of one optimizer, or all of them."""
+        start = self.cleared_all if everything else self._pending(optimizer)
+        seen = max([start, *self.seen.values()]) if everything else max(self.seen.get(optimizer, 0), start)
+        lost = tuple(self.contributions[seen:])
+        self.zeroings.append(Zeroing(node, self.current, "" if everything else optimizer, lost, self.now()))
+        if everything:
+            self.cleared_all = len(self.contributions)
+        else:
+            self.cleared[optimizer] = len(self.contributions)
+        for name in list(self.amp) if everything else [optimizer]:
+            self.amp[name] = AmpState(False, None)
+
+    # ------------------------------------------------------------ AMP
+
+    def unscale(self, node: ir.Node, optimizer: str) -> None:
+        """`scaler.unscale_(optimizer)`; the event's flag says that it had been done already."""
+        already = self.amp.get(optimizer, AmpState(False, None))
+        self.event("unscale", node, optimizer, already.node is not None)
+        self.amp[optimizer] = AmpState(True, node)
+
+    def update(self, node: ir.Node) -> None:
+        """`scaler.update()`."""
+        self.event("update", node, "", False)
+        self.amp.clear()
+
+    def clip(self, node: ir.Node) -> None:
+        """Clipping; the event's flag says that the gradients still carry the AMP scale."""
+        unscaled = any(state.unscaled for state in self.amp.values())
+        start = max([self.cleared_all, *self.seen.values()]) if self.seen else self.cleared_all
+        held = self.contributions[start:]
+        scaled = not unscaled and any(Fraction(c.weight).numerator % units.SCALE == 0 for c in held)
+        self.event("clip", node, "scaled" if scaled else "", not held)
+
+    def event(self, kind: str, node: ir.Node, what: str = "", flag: bool = False) -> None:
+        """Appends to the trace."""
+        self.events.append(Event(kind, node, self.current, what, flag, self.now()))
+
+    # ------------------------------------------------------------ arithmetic on forms
+
+    def scaled(self, form: Linear, factor: Exact, step: tuple[ir.Node, str, ir.Node | None, int, str]) -> Linear:
+        """A new form, every weight times `factor`."""
+        weights = {atom: exact(weight * factor) for atom, weight in form.weights.items()}
+        return Linear(
+            weights, self.remember(form.steps, step, weights), form.state, form.vector, form.notes
+        )
+
+    def remember(
+        self,
+        steps: tuple[Step, ...],
+        step: tuple[ir.Node, str, ir.Node | None, int, str],
+        weights: dict[Atom, Exact],
+    ) -> tuple[Step, ...]:
+        """Provenance with one line more; a line that was there already moves to the end."""
+        node, verb, operand, kinds, of = step
+        new = Step(node, verb, operand, kinds, weights, tuple(self.guards), of)
+        kept = tuple(old for old in steps if old.node is not node)
+        return (*kept[-11:], new) if kept and kept[0].verb not in ("loss", "") else (*kept[:1], *kept[1:][-11:], new)
+
+    def note_scaling(self, node: ir.Node, form: Linear, kinds: int, divides: bool) -> None:
+        """Remembers that a loss was scaled here, wherever the result goes."""
+        if kinds & (WINDOW | AMP):
+            self.scalings.append(
+                Scaling(
+                    node,
+                    frozenset(form.weights),
+                    kinds,
+                    form.state,
+                    divides,
+                    self.current,
+                    tuple(self.guards),
+                    self.now(),
+                )
+            )
+
+
+def exact(value: Exact) -> Exact:
+    """An int where the fraction is whole: ints are several times faster."""
+    if type(value) is Fraction and value.denominator == 1:
+        return value.numerator
+    return value

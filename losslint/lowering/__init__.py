@@ -1,0 +1,1 @@
+"""From source text to the typed IR: the only place, fixes aside, that knows libcst."""

@@ -1,0 +1,26 @@
+"""Findings to one format a file: each module here holds `render`, which reads a `Report` and nothing of the rules."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+
+from losslint.check import Report
+from losslint.output.text import Line
+
+FORMATS = {
+    "full": "losslint.output.full",
+    "concise": "losslint.output.concise",
+    "json": "losslint.output.json",
+    "lsp": "losslint.output.lsp",
+}
+"""Every output format and the module that renders it."""
+
+MACHINE_FORMATS = frozenset({"json", "lsp"})
+"""Read by programs: never coloured, and nothing but data on standard output."""
+
+
+def render(name: str, report: Report, width: int) -> Iterator[Line]:
+    """The report in the format `name`, line by line; `width` is how many cells a line of code may take."""
+    function: Callable[[Report, int], Iterable[Line]] = importlib.import_module(FORMATS[name]).render
+    yield from function(report, width)

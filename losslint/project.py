@@ -1,0 +1,332 @@
+"""The user's project as one file sees it: its modules, loaded when asked for, and what an imported name means."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from losslint.lowering import ir
+from losslint.source import MAX_BYTES, SourceError, SourceFile, decode, read
+
+MAX_FOLLOWED_BYTES = 1024 * 1024
+"""An imported file above this size is generated: it is not followed."""
+
+MAX_FOLLOWED = 40
+"""How many imported files are followed for one analysed file."""
+
+MAX_HOPS = 5
+"""How many re-exports a name is followed through."""
+
+_MAX_KEPT = 2 * MAX_FOLLOWED
+_FOREIGN_FOLDERS = frozenset({"site-packages", "dist-packages"})
+
+Definition: TypeAlias = ir.Function | ir.Class | ir.Assign | ir.Declare | ir.Import | ir.ImportFrom
+
+
+class Project:
+    """Loads the modules of one project. `roots` are the folders that absolute imports start from, best first.
+
+    `add` and `load` begin with a new analysed file: the bound on followed files and `notes` start afresh, while
+    modules stay loaded from file to file.
+    """
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self.roots = tuple(_absolute(root) for root in roots)
+        self.notes: list[str] = []
+        self._modules: dict[Path, ir.Module | None] = {}
+        self._places: dict[str, Path] = {}
+        self._definitions: dict[ir.Module, dict[str, Definition]] = {}
+        self._followed: set[Path] = set()
+        self._resolved: dict[tuple[Path, str, int], Path | None] = {}
+
+    @property
+    def loaded(self) -> list[ir.Module]:
+        """Every module that is loaded now."""
+        return [module for module in self._modules.values() if module is not None]
+
+    def add(self, source: SourceFile) -> ir.Module:
+        """The module of an analysed file whose text is at hand. Raises `SourceError`."""
+        path = _absolute(source.path)
+        self._begin(path)
+        return self._keep(path, _parse(source))
+
+    def load(self, path: Path) -> ir.Module:
+        """The module of an analysed file. Raises `SourceError`, and `OSError` where it cannot be read."""
+        path = _absolute(path)
+        self._begin(path)
+        known = self._modules.get(path)
+        return known if known is not None else self._keep(path, _parse(_read(path)))
+
+    def module(self, importer: ir.Module | Path, dotted: str, level: int) -> ir.Module | None:
+        """What `import dotted` means, or `from` a relative one; None for what is not of the project or not followed."""
+        path = self.resolve(self._path(importer), dotted, level)
+        return None if path is None else self._follow(path)
+
+    def find(
+        self, importer: ir.Module | Path, module: str, level: int, name: str
+    ) -> tuple[ir.Module, Definition | None] | None:
+        """What `from module import name` means: the module that defines it, and the definition.
+
+        The definition is None where the name is a module itself. Re-exports and star imports are followed; None
+        means not of the project, not followed, or not found.
+        """
+        return self._find(self._path(importer), module, level, name, MAX_HOPS, set())
+
+    def resolve(self, importer: Path, module: str, level: int) -> Path | None:
+        """The file that a module name of `importer` leads to, if it is of the project.
+
+        A package is its `__init__.py`. An absolute name is looked for from the importer's folder if that is no
+        package (a script imports its neighbours), from the roots and from the folder above the importer's outermost
+        package; last, for code that was moved into a package, from a package folder itself.
+        """
+        key = (_absolute(importer).parent, module, level)
+        if key not in self._resolved:
+            parts = [part for part in module.split(".") if part]
+            files = (_module_file(start, parts) for start in self._starts(key[0], parts, level))
+            self._resolved[key] = next((file for file in files if file is not None), None)
+        return self._resolved[key]
+
+    def resolve_name(self, importer: ir.Module | Path, dotted: str) -> bool:
+        """Whether the absolute name `dotted` is a module or a folder of modules of the project."""
+        path = self._path(importer)
+        if self.resolve(path, dotted, 0) is not None:
+            return True
+        parts = [part for part in dotted.split(".") if part]
+        starts = self._starts(_absolute(path).parent, parts, 0)
+        return any(any(start.joinpath(*parts).glob("*.py")) for start in starts)
+
+    def _starts(self, folder: Path, parts: list[str], level: int) -> list[Path]:
+        """The folders in which the first part of a module name is looked for, best first."""
+        if level:
+            for _ in range(level - 1):
+                folder = folder.parent
+            return [folder]
+        if not parts:
+            return []
+        above = folder
+        while above.parent != above and _is_package(above):
+            above = above.parent
+        if above == folder:
+            starts = [folder, *self.roots]
+        else:
+            starts = [*self.roots, above]
+            if parts[0] not in sys.stdlib_module_names:
+                starts.append(folder)
+        return list(dict.fromkeys(starts))
+
+    def definitions(self, module: ir.Module) -> dict[str, Definition]:
+        """The names that a module binds at its top level (see the function `definitions`), worked out once."""
+        known = self._definitions.get(module)
+        if known is None:
+            known = self._definitions[module] = definitions(module)
+        return known
+
+    def _begin(self, path: Path) -> None:
+        self.notes.clear()
+        self._resolved.clear()
+        self._followed = {path}
+
+    def _path(self, importer: ir.Module | Path) -> Path:
+        if isinstance(importer, Path):
+            return importer
+        return self._places.get(importer.path) or Path(importer.path)
+
+    def _keep(self, path: Path, module: ir.Module) -> ir.Module:
+        replaced = self._modules.pop(path, None)
+        self._modules[path] = module
+        self._places[module.path] = path
+        if replaced is not None:
+            self._definitions.pop(replaced, None)
+        for old in list(self._modules)[:-_MAX_KEPT]:
+            if old not in self._followed:
+                dropped = self._modules.pop(old)
+                if dropped is not None:
+                    self._definitions.pop(dropped, None)
+                    self._places.pop(dropped.path, None)
+        return module
+
+    def _follow(self, path: Path) -> ir.Module | None:
+        """The module of an imported file; None, with a note, where it is out of bounds or no valid Python."""
+        name = _name(path)
+        if path not in self._followed:
+            # the analysed file itself is one of them
+            if len(self._followed) > MAX_FOLLOWED:
+                self._note(f"more than {MAX_FOLLOWED} imported files, the rest are not followed")
+                return None
+            self._followed.add(path)
+        if path in self._modules:
+            known = self._modules[path]
+            if known is None:
+                self._note(f"imported file `{name}` cannot be analyzed and is not followed")
+            return known
+        try:
+            if os.path.getsize(path) > MAX_FOLLOWED_BYTES:
+                self._note(f"imported file `{name}` is larger than {MAX_FOLLOWED_BYTES >> 20} MB and is not followed")
+                return None
+            return self._keep(path, _parse(_read(path)))
+        except (OSError, SourceError, RecursionError):
+            self._modules[path] = None
+            self._note(f"imported file `{name}` cannot be analyzed and is not followed")
+            return None
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _find(
+        self, importer: Path, module: str, level: int, name: str, hops: int, seen: set[tuple[Path, str]]
+    ) -> tuple[ir.Module, Definition | None] | None:
+        path = self.resolve(importer, module, level)
+        if path is not None:
+            home = self._follow(path)
+            if home is not None:
+                found = self._member(path, home, name, hops, seen)
+                if found is not None:
+                    return found
+        submodule = self.resolve(importer, f"{module}.{name}", level)
+        target = None if submodule is None else self._follow(submodule)
+        return None if target is None else (target, None)
+
+    def _member(
+        self, path: Path, home: ir.Module, name: str, hops: int, seen: set[tuple[Path, str]]
+    ) -> tuple[ir.Module, Definition | None] | None:
+        """What `name` is in a module, followed to where it is defined by at most `hops` more; `seen` ends circles."""
+        if (path, name) in seen or hops < 0:
+            return None
+        seen.add((path, name))
+        definition = self.definitions(home).get(name)
+        if isinstance(definition, ir.ImportFrom):
+            original = next(imported for imported, bound in definition.names if bound == name)
+            return self._find(path, definition.module, definition.level, original, hops - 1, seen)
+        if isinstance(definition, ir.Import):
+            dotted = next(dotted if whole else name for dotted, bound, whole in definition.names if bound == name)
+            target = self.module(path, dotted, 0)
+            return None if target is None else (target, None)
+        if definition is not None:
+            return home, definition
+        if name.startswith("_"):
+            return None
+        for star in reversed(home.imports):
+            if isinstance(star, ir.ImportFrom) and star.names == (("*", "*"),):
+                source = self.resolve(path, star.module, star.level)
+                starred = None if source is None else self._follow(source)
+                if source is not None and starred is not None:
+                    found = self._member(source, starred, name, hops - 1, seen)
+                    if found is not None:
+                        return found
+        return None
+
+
+def definitions(module: ir.Module) -> dict[str, Definition]:
+    """The names that a module binds at its top level, those inside `if`, `try` and `with` included.
+
+    A later binding replaces an earlier one; the first branch of an `if` and the body of a `try` win over the others.
+    """
+    return _bindings(module.body)
+
+
+def _bindings(block: ir.Block) -> dict[str, Definition]:
+    found: dict[str, Definition] = {}
+    for statement in block:
+        if isinstance(statement, ir.Function | ir.Class):
+            found[statement.name] = statement
+        elif isinstance(statement, ir.Assign):
+            for target in statement.targets:
+                found.update(dict.fromkeys(_names(target), statement))
+        elif isinstance(statement, ir.Declare):
+            for name in _names(statement.target):
+                found.setdefault(name, statement)
+        elif isinstance(statement, ir.Import):
+            found.update(dict.fromkeys([bound for _, bound, _ in statement.names], statement))
+        elif isinstance(statement, ir.ImportFrom):
+            found.update(dict.fromkeys([bound for _, bound in statement.names if bound != "*"], statement))
+        elif isinstance(statement, ir.If):
+            found |= _bindings(statement.orelse) | _bindings(statement.body)
+        elif isinstance(statement, ir.Try):
+            for handler in statement.handlers:
+                found |= _bindings(handler)
+            found |= _bindings(statement.body) | _bindings(statement.orelse) | _bindings(statement.final)
+        elif isinstance(statement, ir.With):
+            found |= _bindings(statement.body)
+    return found
+
+
+def _names(target: ir.Expr) -> list[str]:
+    if isinstance(target, ir.Name):
+        return [target.id]
+    if isinstance(target, ir.Starred):
+        return _names(target.value)
+    if isinstance(target, ir.Collection):
+        return [name for item in target.items for name in _names(item)]
+    return []
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))
+
+
+def _name(path: Path) -> str:
+    """What findings call a file: posix, relative to the working directory where it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
+
+
+def _is_package(folder: Path) -> bool:
+    return os.path.isfile(folder / "__init__.py")
+
+
+def _module_file(start: Path, parts: list[str]) -> Path | None:
+    """The file of the module `parts` below `start`; installed packages are not of the project."""
+    if not _FOREIGN_FOLDERS.isdisjoint(parts):
+        return None
+    target = start.joinpath(*parts)
+    package = target / "__init__.py"
+    if package.is_file():
+        return package
+    if parts:
+        file = target.with_name(f"{target.name}.py")
+        if file.is_file():
+            return file
+    return None
+
+
+def _read(path: Path) -> SourceFile:
+    data = read(path)
+    if data is None:
+        raise SourceError(path, 1, 1, f"file is larger than {MAX_BYTES >> 20} MB")
+    return SourceFile(path, _name(path), decode(data, path))
+
+
+def _parse(source: SourceFile) -> ir.Module:
+    """Parse and lower. Raises `SourceError`."""
+    import libcst
+
+    from losslint.lowering.lower import lower
+
+    try:
+        tree = libcst.parse_module(source.text)
+    except libcst.ParserSyntaxError as error:
+        raise _syntax_error(source, error.raw_line) from None
+    return lower(tree, source.name)
+
+
+def _syntax_error(source: SourceFile, line: int) -> SourceError:
+    """Where and why the text is no valid Python, in CPython's words, which are clearer than libcst's.
+
+    `line` is libcst's guess, for what only libcst does not understand.
+    """
+    import ast
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(source.text)
+    except SyntaxError as error:
+        return SourceError(source.path, error.lineno or line, max(error.offset or 1, 1), error.msg)
+    except (ValueError, RecursionError, MemoryError):
+        pass
+    return SourceError(source.path, line, 1, "cannot be parsed")

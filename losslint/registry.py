@@ -1,0 +1,74 @@
+"""What a rule is, and where all of them are found: one file each in `losslint.rules`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import losslint.rules as _rules
+from losslint.findings import Factor, Law, Severity
+
+if TYPE_CHECKING:
+    from losslint.interpreter.ledger import Loop
+    from losslint.lowering.ir import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in the program with the unit a value has there: one line of a trail."""
+
+    node: Node
+    message: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a rule says before places are worked out: the engine turns it into a `Finding`."""
+
+    node: Node
+    severity: Severity
+    message: str
+    factor: Factor | None
+    trail: Sequence[Mark]
+    help: str
+    related: Sequence[Mark] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One entry of the catalogue. `severity` is the highest it reports at; its page is its module's docstring."""
+
+    code: str
+    name: str
+    summary: str
+    law: Law
+    severity: Severity
+    check: Callable[[Loop], Iterable[Draft]]
+    module: str
+
+    @property
+    def page(self) -> str:
+        """The Markdown page a user reads."""
+        return importlib.import_module(self.module).__doc__ or ""
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """Every rule, in the order of its code."""
+    found = []
+    for info in pkgutil.iter_modules(_rules.__path__):
+        if not info.name.startswith("_"):
+            found.append(importlib.import_module(f"losslint.rules.{info.name}").RULE)
+    return tuple(sorted(found, key=lambda rule: rule.code))
+
+
+def section(page: str, heading: str) -> str:
+    """The text under `## heading` of a page, or an empty string."""
+    match = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    return match.group(1).strip() if match else ""

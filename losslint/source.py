@@ -1,0 +1,177 @@
+"""Source files: which are worth parsing, how their bytes become text, and where their imports lead.
+
+Nothing here imports libcst: most files of a project are turned away by the byte gate, and a run that meets no
+training loop never pays for the parser.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+MAX_BYTES = 5 * 1024 * 1024
+"""A larger file is generated or data; it is skipped with a note."""
+
+_SCOPES = (b"for ", b"while ", b"def ")
+_BATCHES = (b"batch", b"epoch", b"loader")
+_LOSSES = (b"loss", b"Loss", b"LOSS", b"criterion", b"entropy")
+_OPTIMIZERS = (b"optimizer", b".optim")
+_SUMS = (b"+=", b"append(", b"update(", b".item()", b"/ len(", b"/len(")
+
+
+class SourceError(Exception):
+    """A file that is not valid Python. `line` and `column` are 1-based, the column counts code points."""
+
+    def __init__(self, path: Path, line: int, column: int, message: str) -> None:
+        super().__init__(path, line, column, message)
+        self.path = path
+        self.line = line
+        self.column = column
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}: {self.message}"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A decoded file. `name` is what findings call it: posix, relative to the working directory where possible."""
+
+    path: Path
+    name: str
+    text: str
+
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        """The lines without their ends; line `n` of a finding is `lines[n - 1]`."""
+        return split_lines(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRoots:
+    """The folders that an absolute import of a file may start from, nearest meaning first."""
+
+    roots: tuple[Path, ...]
+
+
+def split_lines(text: str) -> tuple[str, ...]:
+    """Split where Python ends a line (`\\n`, `\\r\\n`, `\\r`), and only there: a form feed is no line end."""
+    return tuple(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+
+
+def worth_parsing(data: bytes) -> bool:
+    """Whether an analysis that starts in this file can find anything, told from a few literals.
+
+    The gradient laws need a `backward(` that is called (a file of autograd functions only defines it), that a
+    framework calls after `training_step`, or that a loop reaches in another file; such a loop holds an optimizer and
+    runs over epochs or a loader. The report law also holds where nothing is backpropagated: in evaluation loops, and
+    in meters and metrics classes that never import torch. They speak of batches, epochs or loaders, and have a line
+    that adds up or averages a loss.
+    """
+    if not any(word in data for word in _SCOPES):
+        return False
+    if data.count(b"backward(") > data.count(b"def backward(") or b"training_step(" in data:
+        return True
+    if not any(word in data for word in _BATCHES):
+        return False
+    loops = b"for " in data and (b"loader" in data or b"epoch" in data)
+    if loops and any(word in data for word in _OPTIMIZERS):
+        return True
+    return any(_sums(data, word) for word in _LOSSES)
+
+
+def _sums(data: bytes, loss: bytes) -> bool:
+    """Whether a line that holds the word `loss` sums or averages."""
+    found = data.find(loss)
+    while found >= 0:
+        end = data.find(b"\n", found)
+        end = len(data) if end < 0 else end
+        line = data[data.rfind(b"\n", 0, found) + 1 : end]
+        target, _, value = line.partition(b" = ")
+        if any(mark in line for mark in _SUMS) or target.strip() + b" + " in value:
+            return True
+        found = data.find(loss, end)
+    return False
+
+
+def read(path: str | Path) -> bytes | None:
+    """The bytes of a file, or None where it is larger than `MAX_BYTES`. Raises `OSError`."""
+    with open(path, "rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    return None if len(data) > MAX_BYTES else data
+
+
+def decode(data: bytes, path: Path) -> str:
+    """The text of a file as Python would read it: byte-order mark, PEP 263 declaration, UTF-8 else; line ends are kept.
+
+    Raises `SourceError` at the first byte that cannot be read.
+    """
+    encoding = "utf-8-sig"
+    head = data[:400].split(b"\n", 2)[:2]
+    if any(b"coding" in line for line in head):
+        encoding = _declared(data, path)
+    if b"\0" in data:
+        raise _at_byte(data, data.index(b"\0"), path, "source code cannot contain NUL bytes")
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        message = f"invalid {error.encoding} text: {error.reason}"
+        # the object of a byte-order-marked file is what follows the mark
+        start = error.start + len(data) - len(error.object)
+        raise _at_byte(data, start, path, message) from None
+    except (LookupError, UnicodeError) as error:
+        raise SourceError(path, 1, 1, f"cannot decode as {encoding}: {error}") from None
+
+
+def load(path: str | Path) -> tuple[str, ...]:
+    """The lines of a file for showing them: what cannot be read is left out, what cannot be decoded is replaced."""
+    try:
+        data = read(path)
+    except OSError:
+        return ()
+    if data is None:
+        return ()
+    try:
+        return split_lines(decode(data, Path(path)))
+    except SourceError:
+        return split_lines(data.decode("utf-8-sig", errors="replace"))
+
+
+def project_roots(path: Path, project: Path | None, configured: tuple[Path, ...]) -> ProjectRoots:
+    """The import roots of the file at `path`.
+
+    `configured` source roots win; else the folder of the nearest `pyproject.toml` (`project`) and its `src`. The
+    parent of the file's outermost package and the file's own folder follow, since a script imports its neighbours.
+    """
+    found = list(configured)
+    if not configured and project is not None:
+        found.append(project)
+        source = project / "src"
+        if source.is_dir():
+            found.append(source)
+    package = path.parent
+    while package.parent != package and os.path.isfile(package / "__init__.py"):
+        package = package.parent
+    found += [package, path.parent]
+    return ProjectRoots(tuple(dict.fromkeys(found)))
+
+
+def _declared(data: bytes, path: Path) -> str:
+    """The encoding that a PEP 263 comment declares, UTF-8 without one."""
+    import io
+    import tokenize
+
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    except SyntaxError as error:
+        raise SourceError(path, 1, 1, str(error.msg or error)) from None
+    return "utf-8-sig" if encoding in ("utf-8", "utf-8-sig") else encoding
+
+
+def _at_byte(data: bytes, index: int, path: Path, message: str) -> SourceError:
+    before = data[:index].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    line_start = before.rfind(b"\n") + 1
+    column = len(before[line_start:].decode("utf-8-sig", errors="replace")) + 1
+    return SourceError(path, before.count(b"\n") + 1, column, message)

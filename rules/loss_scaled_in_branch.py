@@ -1,0 +1,156 @@
+"""The loss is scaled by the window only inside a branch that not every step takes.
+
+## What it does
+Reports a division (or multiplication) of the loss by the accumulation window that stands inside a branch which some
+steps take and others do not, while `backward` runs on every step: a first-batch check, a block that logs every so
+many steps, a NaN test, at any nesting and through any alias (`x = loss * inv`).
+
+## Why it matters
+The steps that take the branch have the right gradient, all others one that is `k` times too large. A few prints in a
+debug block look harmless, so the division is read as part of the loop. What the user sees: a learning rate that seems
+`k` times too high, spikes after the first batch or at the log interval, and with clipping nothing but a run that is
+slightly worse. Adam hides most of it.
+
+## Bad
+```python
+import torch
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(model, loader, optimizer, accum_steps=4):
+    model.train()
+    optimizer.zero_grad()
+    for step, (inputs, targets) in enumerate(loader):
+        loss = criterion(model(inputs), targets)
+        if step == 0:
+            print("first loss", loss.item(), "on", torch.cuda.device_count(), "devices")
+            loss = loss / accum_steps  # expect: LL101 error
+        loss.backward()
+        if (step + 1) % accum_steps == 0 or step + 1 == len(loader):
+            optimizer.step()
+            optimizer.zero_grad()
+```
+
+Through an alias, in a block that logs:
+
+```python
+import torch
+from torch import nn
+
+criterion = nn.MSELoss()
+
+
+def train_epoch(model, loader, optimizer, accum_steps=8, log_every=50):
+    inv = 1.0 / accum_steps
+    torch.manual_seed(0)
+    optimizer.zero_grad()
+    for i, (inputs, targets) in enumerate(loader):
+        loss = criterion(model(inputs), targets)
+        if i % log_every == 0:
+            print(f"step {i}: {loss.item():.4f}")
+            loss = loss * inv  # expect: LL101 error
+        loss.backward()
+        if (i + 1) % accum_steps == 0 or i + 1 == len(loader):
+            optimizer.step()
+            optimizer.zero_grad()
+```
+
+## Good
+```python
+import torch
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(model, loader, optimizer, accum_steps=4):
+    model.train()
+    optimizer.zero_grad()
+    for step, (inputs, targets) in enumerate(loader):
+        loss = criterion(model(inputs), targets)
+        if step == 0:
+            print("first loss", loss.item(), "on", torch.cuda.device_count(), "devices")
+        loss = loss / accum_steps
+        loss.backward()
+        if (step + 1) % accum_steps == 0 or step + 1 == len(loader):
+            optimizer.step()
+            optimizer.zero_grad()
+```
+
+## When it stays silent
+- `if k > 1: loss = loss / k`: where the branch is not taken, `k` is 1 and there is nothing to divide by.
+- A branch for the short last window: each window is divided by its own length.
+- Every branch scales: whichever is taken, the factor is the same.
+- Scale and `backward` stand in the same exclusive branch (AMP / fp32, phase G / D): no unscaled loss gets out of it.
+- The branch depends on a run constant: all steps of one run agree (a run that never scales is LL102).
+- A copy of the loss is scaled only to print it: the gradient does not see it.
+- An auxiliary term is added in the branch: that changes what the loss is, not its scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from losslint.findings import Law, Severity
+from losslint.interpreter import explain, laws
+from losslint.interpreter.ledger import Loop
+from losslint.lowering import ir
+from losslint.registry import Draft, Mark, Rule
+
+
+def check(loop: Loop) -> Iterator[Draft]:
+    """Some micro-batches are divided by the window and some are not, in one run or between a debug fork and its twin."""
+    if loop.window is None or not loop.gradients_known:
+        return
+    found = laws.uneven(loop, loop.high)
+    if found is None and loop.gradient_exponent == 0:
+        found = laws.flipped(loop)
+    if found is None and loop.gradient_exponent == 1:
+        found = laws.flipped(loop)
+    if found is not None:
+        divisions = laws.window_divisions(found.divided.steps)
+        node = divisions[-1].node if divisions else found.divided.node
+        guard = found.divided.guards[-1] if found.divided.guards else None
+        if divisions and divisions[-1].guards:
+            guard = divisions[-1].guards[-1]
+        yield _draft(loop, node, guard, f"{found.divided_count} of {found.count}", found.undivided.node, found.divided)
+        return
+    for sibling in loop.siblings:
+        if loop.gradient_exponent == 0 and sibling.gradient_exponent == 1 and sibling.gradients_known:
+            if laws.differs_in_debug_only(loop, sibling) is not None:
+                backward = loop.high.backwards[0]
+                divisions = laws.window_divisions(backward.steps)
+                if divisions and divisions[-1].guards:
+                    yield _draft(loop, divisions[-1].node, divisions[-1].guards[-1], "debug", backward.node, backward)
+                    return
+
+
+def _draft(loop: Loop, node: ir.Node, guard: ir.If | None, share: str, backward: ir.Node, divided: object) -> Draft:
+    window = explain.window_name(loop)
+    steps = getattr(divided, "steps", ())
+    where = f" inside `if {explain.text(guard.test)}`" if guard is not None else ""
+    often = "only in runs where that holds" if share == "debug" else f"on {share} micro-batches"
+    factor = explain.factor(loop, laws.TIMES_WINDOW)
+    return Draft(
+        node,
+        Severity.ERROR,
+        f"the loss is divided by `{window}`{where}, {often}, while `{explain.text(backward)}` runs on every one:"
+        f" the gradient is {factor.text} too large{explain.in_numbers(loop, laws.TIMES_WINDOW)} wherever it is not",
+        factor,
+        explain.trail(loop, steps),
+        f"move the division by `{window}` out of the branch, so that every micro-batch is divided",
+        related=[Mark(backward, "backward runs on every micro-batch", "")] if backward is not node else (),
+    )
+
+
+RULE = Rule(
+    code="LL101",
+    name="loss-scaled-in-branch",
+    summary="the loss is divided by the accumulation window only inside a branch that not every step takes",
+    law=Law.EVERY_STEP,
+    severity=Severity.ERROR,
+    check=check,
+    module=__name__,
+)

@@ -1,0 +1,91 @@
+"""A masked loss is averaged over all positions, the masked ones included.
+
+## What it does
+Reports `(per_token * mask).mean()`: the mask zeroes the padded positions, but the mean still divides by their number.
+
+## Why it matters
+The loss is the true mean times the share of valid positions. A batch padded to twice its length reports half the loss
+and gives half the gradient, so the learning rate follows the padding, and long-tailed length distributions train the
+short sequences least. The curve looks better whenever a batch has more padding, and a change of the batch size or of
+the bucketing moves it.
+
+## Bad
+```python
+import torch
+import torch.nn.functional as F
+
+
+def train_epoch(model, loader):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    model.train()
+    for tokens, labels, mask in loader:
+        logits = model(tokens)
+        per_token = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+        loss = (per_token * mask).mean()  # expect: LL111 warning
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+```
+
+## Good
+```python
+import torch
+import torch.nn.functional as F
+
+
+def train_epoch(model, loader):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    model.train()
+    for tokens, labels, mask in loader:
+        logits = model(tokens)
+        per_token = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+        loss = (per_token * mask).sum() / mask.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+```
+
+## When it stays silent
+- `(per_token * mask).sum() / mask.sum()`: the divisor counts the valid positions.
+- `per_token[mask].mean()`: only valid positions are left when the mean is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from losslint.findings import Factor, Law, Severity
+from losslint.interpreter import explain
+from losslint.interpreter.ledger import Loop
+from losslint.registry import Draft, Rule
+
+
+def check(loop: Loop) -> Iterator[Draft]:
+    """A masked loss is averaged over all entries, the masked ones included."""
+    seen = set()
+    for record in (*loop.base.backwards, *loop.base.figures):
+        if "masked mean" not in record.notes:
+            continue
+        step = next((step for step in reversed(record.steps) if step.verb == "mean"), None)
+        if step is None or step.node in seen:
+            continue
+        seen.add(step.node)
+        yield Draft(
+            step.node,
+            Severity.WARNING,
+            "a masked loss is averaged over all entries: masked ones count as zeros and dilute it",
+            Factor("share of entries that count", None),
+            explain.trail(loop, record.steps),
+            "divide the sum by the mask's: `(loss * mask).sum() / mask.sum()`",
+        )
+
+
+RULE = Rule(
+    code="LL111",
+    name="masked-mean",
+    summary="a masked loss is averaged over the masked entries too",
+    law=Law.GRADIENT,
+    severity=Severity.WARNING,
+    check=check,
+    module=__name__,
+)

@@ -1,0 +1,122 @@
+"""A sum of batch means is divided by the number of samples.
+
+## What it does
+Adds up what a mean-reducing criterion returned, one value per batch (unit M after the loop), and divides it by a
+number of samples: `len(loader.dataset)`, `len(dataset)`, a counter that adds the batch size.
+
+- **error**: the reduction and the divisor both resolve;
+- **warning**: one of them rests on an assumption (`.loss` of a model that is not visible is taken for a mean, a
+  dataset is taken for the one behind the loader).
+
+An opaque criterion is no evidence at all: then the rule says nothing.
+
+## Why it matters
+The report reads the true mean ÷ the batch size (÷32 with `batch_size = 32`). The loss starts suspiciously low (0.07
+instead of ln 10 = 2.3 for ten classes), small differences vanish in the third decimal of the log, and doubling the
+batch size seems to halve the loss.
+
+## Bad
+```python
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(model, loader, optimizer):
+    model.train()
+    running_loss = 0.0
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        loss = criterion(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+        running_loss += loss.item()
+    return running_loss / len(loader.dataset)  # expect: LL204 error
+```
+
+## Good
+```python
+from torch import nn
+
+criterion = nn.CrossEntropyLoss(reduction="sum")
+
+
+def train_epoch(model, loader, optimizer):
+    model.train()
+    running_loss = 0.0
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        loss = criterion(model(inputs), targets)
+        (loss / inputs.size(0)).backward()
+        optimizer.step()
+        running_loss += loss.item()
+    return running_loss / len(loader.dataset)
+```
+
+```python
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(model, loader, optimizer):
+    model.train()
+    running_loss = 0.0
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        loss = criterion(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+        running_loss += loss.item()
+    return running_loss / len(loader)
+```
+
+## When it stays silent
+- Sum reduction, wherever the criterion is built: a sum over all samples divided by samples is the mean.
+- A counter of batches whose name says otherwise (`n_samples += 1`): it is judged by what it adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from losslint.findings import Law, Severity
+from losslint.interpreter import explain
+from losslint.interpreter.ledger import Loop
+from losslint.registry import Draft, Rule
+from losslint.units import Unit
+
+_OVER_BATCH = Unit(batch=-1)
+
+
+def check(loop: Loop) -> Iterator[Draft]:
+    """A sum of batch means is divided by the number of samples."""
+    for reading in loop.readings:
+        division = reading.division
+        if reading.unit != _OVER_BATCH or division is None or reading.accumulated is None:
+            continue
+        # a criterion that is not in sight may be a sum: then the figure is right
+        if reading.site.reduction == "sum" or (reading.site.evidence == 2 and reading.site.reduction is None):
+            continue
+        factor = explain.factor(loop, _OVER_BATCH)
+        operand = f"`{explain.text(division.operand)}`" if division.operand is not None else "a sample counter"
+        yield Draft(
+            division.node,
+            explain.lowered(Severity.ERROR, explain.is_certain([reading.site]) and reading.split_known),
+            f"a sum of batch means is divided by {operand}, which counts samples: reported = true mean {factor.text}"
+            f"{explain.in_numbers(loop, _OVER_BATCH)}{explain.assumption([reading.site])}",
+            factor,
+            explain.trail(loop, reading.steps),
+            "divide by the number of batches, or multiply each batch's mean by its size",
+        )
+
+
+RULE = Rule(
+    code="LL204",
+    name="mean-loss-over-samples",
+    summary="a sum of batch means is divided by the number of samples",
+    law=Law.REPORT,
+    severity=Severity.ERROR,
+    check=check,
+    module=__name__,
+)

@@ -1,0 +1,135 @@
+"""A loss accumulator is reset inside the batch loop, or not at all after the first epoch.
+
+## What it does
+Looks at the lifetime of a sum that is reported once per epoch:
+
+- it is set to zero in every iteration of the batch loop, so that only the last batch is left of it (the reset is
+  marked);
+- it is initialised before the epoch loop and never again, yet divided by one epoch's count in each epoch (the
+  accumulation is marked). If it is divided only once, after all epochs, that is `sample-count-mismatch`.
+
+## Why it matters
+Reset in the batch loop, the report is one batch's loss ÷ the number of batches: near zero from the first epoch. Never
+reset, epoch *e* reports the sum of the first *e* epochs: ×1, ×2, ×3. A falling loss turns into a rising curve, and
+the run is taken to diverge.
+
+## Bad
+```python
+import torch
+from torch import nn
+
+model = nn.Linear(16, 4)
+criterion = nn.CrossEntropyLoss()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def train(loader, epochs=5):
+    for epoch in range(epochs):
+        model.train()
+        for inputs, targets in loader:
+            running_loss = 0.0  # expect: LL208 warning
+            optimizer.zero_grad()
+            loss = criterion(model(inputs), targets)
+            loss.backward()
+            optimizer.step()
+            running_loss += loss.item()
+        print(f"epoch {epoch}: loss {running_loss / len(loader):.4f}")
+```
+
+```python
+import torch
+from torch import nn
+
+model = nn.Linear(16, 4)
+criterion = nn.CrossEntropyLoss()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def train(loader, epochs=5):
+    running_loss = 0.0
+    for epoch in range(epochs):
+        model.train()
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            loss = criterion(model(inputs), targets)
+            loss.backward()
+            optimizer.step()
+            running_loss += loss.item()  # expect: LL208 warning
+        print(f"epoch {epoch}: loss {running_loss / len(loader):.4f}")
+```
+
+## Good
+```python
+import torch
+from torch import nn
+
+model = nn.Linear(16, 4)
+criterion = nn.CrossEntropyLoss()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def train(loader, epochs=5):
+    for epoch in range(epochs):
+        model.train()
+        running_loss = 0.0
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            loss = criterion(model(inputs), targets)
+            loss.backward()
+            optimizer.step()
+            running_loss += loss.item()
+        print(f"epoch {epoch}: loss {running_loss / len(loader):.4f}")
+```
+
+## When it stays silent
+- A reset at the end of a log window: the figure covers exactly the batches since the last log line.
+- A cumulative sum over a cumulative count: a mean over the whole run so far, and nothing is out of step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from losslint.findings import Factor, Law, Severity
+from losslint.interpreter import explain
+from losslint.interpreter.ledger import Loop
+from losslint.registry import Draft, Rule
+
+
+def check(loop: Loop) -> Iterator[Draft]:
+    """An accumulator is set to zero inside the batch loop, or never again after the first epoch."""
+    for reading in loop.readings:
+        added = reading.accumulated
+        if added is None or added.verb != "+=" or reading.figure.live:
+            continue
+        if reading.visits == 1 and loop.ends_an_epoch(reading):
+            reset = loop.reset_in_loop(added)
+            if reset is not None:
+                yield Draft(
+                    reset,
+                    Severity.WARNING,
+                    "the accumulator is set to zero in every iteration: only the last batch is left in it",
+                    Factor("one batch of the epoch", None),
+                    explain.trail(loop, reading.steps),
+                    "set it to zero once, before the loop over batches",
+                )
+        elif loop.grows_over_epochs(reading):
+            yield Draft(
+                added.node,
+                Severity.WARNING,
+                "the accumulator is never set to zero again after the first epoch: in epoch e the report is e times the mean",
+                Factor("× epoch", None),
+                explain.trail(loop, reading.steps),
+                "set it to zero at the start of each epoch",
+            )
+
+
+RULE = Rule(
+    code="LL208",
+    name="misplaced-accumulator-reset",
+    summary="a loss accumulator is reset inside the batch loop, or never again after the first epoch",
+    law=Law.REPORT,
+    severity=Severity.WARNING,
+    check=check,
+    module=__name__,
+)

@@ -1,0 +1,101 @@
+"""A loop runs backward and steps, and nothing ever zeroes the gradients.
+
+## What it does
+Reports a training loop whose gradients are never cleared between two steps: not by `zero_grad` of the optimizer or the
+model, not by `p.grad = None`, not in a helper, a method or the framework. A `zero_grad` before the loop does not help.
+
+## Why it matters
+PyTorch adds to `.grad`. Step `n` uses the sum of all `n` gradients so far: the update grows with every step and keeps
+pointing where the run began, like momentum 1.0 without decay. The loss falls at first, then oscillates and blows up;
+with Adam it often only stops improving. Clipping turns it into a run that follows an average of stale directions.
+
+## Bad
+```python
+import torch
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(model, loader):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.train()
+    for inputs, targets in loader:
+        loss = criterion(model(inputs), targets)
+        loss.backward()  # expect: LL401 error
+        optimizer.step()
+```
+
+## Good
+```python
+import torch
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(model, loader):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.train()
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        loss = criterion(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+```
+
+## When it stays silent
+- `zero_grad` after the step: the next backward starts from nothing all the same.
+- `p.grad = None` over the parameters: it is what `zero_grad` does.
+- A helper or method that zeroes, also in another file of the project.
+- `model.zero_grad()`: the model's parameters are the optimizer's.
+- Fused steps (optimizer in backward): the hook clears each gradient once it has been used.
+- Deliberate full-epoch accumulation: one step and one `zero_grad` per epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from losslint.findings import Factor, Law, Severity
+from losslint.interpreter import explain
+from losslint.interpreter.ledger import Loop
+from losslint.registry import Draft, Mark, Rule
+
+_ENOUGH_STEPS = 3
+
+
+def check(loop: Loop) -> Iterator[Draft]:
+    """Every step sees the gradients of all steps before it, since nothing ever sets them to zero."""
+    world = loop.base
+    if world.unclear or world.zeroings or not world.backwards or not loop.in_step:
+        return
+    # a zero_grad that the run did not reach (a callback, a helper out of sight) may still be there
+    if {"zero_grad", "clear_grad", "zero_grads"} & loop.program.module.facts.calls:
+        return
+    if any(step.framework for step in world.steps):
+        return
+    stale = [step for step in world.steps if step.stale and step.fresh]
+    if len(world.steps) < _ENOUGH_STEPS or len(stale) < len(world.steps) - 1:
+        return
+    backward = world.backwards[0]
+    yield Draft(
+        backward.node,
+        Severity.ERROR,
+        "nothing sets the gradients to zero: every optimizer step sees those of all batches before it",
+        Factor("× number of steps so far", None),
+        explain.trail(loop, backward.steps),
+        "call `optimizer.zero_grad()` once per step",
+        related=[Mark(world.steps[0].node, "the optimizer steps here", "")],
+    )
+
+
+RULE = Rule(
+    code="LL401",
+    name="missing-zero-grad",
+    summary="backward and step in a loop, and nothing ever sets the gradients to zero",
+    law=Law.ORDER,
+    severity=Severity.ERROR,
+    check=check,
+    module=__name__,
+)

@@ -1,0 +1,144 @@
+"""The divisor counts something else than what was summed: another split, dictionary keys, one epoch of many.
+
+## What it does
+Compares the set over which a figure was summed with the set that its divisor counts, and reports the division when
+they are not the same:
+
+- the length of another split (`val_loss / len(train_loader)`);
+- `len(batch)` where the batch is a dictionary: the number of its keys;
+- `len(dataset)` although `drop_last` or a sampler leaves samples out;
+- `len(loader)` after a `break` that ended the pass early;
+- one epoch's length under a sum that was never reset and is divided once, after all epochs (× epochs). A sum that is
+  never reset but reported in each epoch is `misplaced-accumulator-reset`.
+
+## Why it matters
+The factor is the ratio of the two counts. With a 90/10 split, validation loss over the training length reads ÷9: it
+"beats" training from the start and early stopping never fires. A dictionary of three tensors turns a mean over 32
+samples into one over 3.
+
+## Bad
+```python
+import torch
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def fit(model, train_loader, val_loader, optimizer):
+    model.train()
+    for inputs, targets in train_loader:
+        optimizer.zero_grad()
+        criterion(model(inputs), targets).backward()
+        optimizer.step()
+    model.eval()
+    val_loss = 0.0
+    with torch.no_grad():
+        for inputs, targets in val_loader:
+            val_loss += criterion(model(inputs), targets).item()
+    return val_loss / len(train_loader)  # expect: LL205 warning
+```
+
+```python
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(model, loader, optimizer):
+    model.train()
+    total, seen = 0.0, 0
+    for batch in loader:
+        optimizer.zero_grad()
+        loss = criterion(model(batch["inputs"]), batch["labels"])
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * batch["labels"].size(0)
+        seen += len(batch)
+    return total / seen  # expect: LL205 warning
+```
+
+## Good
+```python
+import torch
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def fit(model, train_loader, val_loader, optimizer):
+    model.train()
+    for inputs, targets in train_loader:
+        optimizer.zero_grad()
+        criterion(model(inputs), targets).backward()
+        optimizer.step()
+    model.eval()
+    val_loss = 0.0
+    with torch.no_grad():
+        for inputs, targets in val_loader:
+            val_loss += criterion(model(inputs), targets).item()
+    return val_loss / len(val_loader)
+```
+
+## When it stays silent
+- A `Subset`'s own length: it is the split that the loader walks, however the variable is called.
+- A cumulative total over a cumulative count: neither is reset, both cover the same batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from losslint.findings import Factor, Law, Severity
+from losslint.interpreter import explain
+from losslint.interpreter.ledger import Loop, Reading
+from losslint.registry import Draft, Rule
+
+
+def check(loop: Loop) -> Iterator[Draft]:
+    """A sum over one set of batches is divided by the size of another."""
+    for reading in loop.readings:
+        division = reading.division
+        if division is None or reading.accumulated is None:
+            continue
+        other = loop.other_split(reading)
+        if other is not None:
+            yield _draft(
+                loop,
+                reading,
+                f"batches of `{other[0]}` are added up, and divided by the length of `{other[1]}`",
+                Factor(f"× {other[0]} ÷ {other[1]}", None),
+                "divide by the length of the loader that was iterated",
+            )
+        elif loop.epochs_in_one_figure(reading):
+            yield _draft(
+                loop,
+                reading,
+                "the sum runs over all epochs and is divided by one epoch's length: reported = true mean × epochs",
+                Factor("× epochs", None),
+                "set the sum to zero at the start of each epoch, or divide by the batches of all epochs",
+            )
+        elif reading.truncated:
+            yield _draft(
+                loop,
+                reading,
+                "`drop_last=True` leaves samples out that the divisor counts",
+                Factor("samples seen ÷ samples counted", None),
+                "count the samples that were seen",
+            )
+
+
+def _draft(loop: Loop, reading: Reading, message: str, factor: Factor, advice: str) -> Draft:
+    division = reading.division
+    assert division is not None
+    return Draft(division.node, Severity.WARNING, message, factor, explain.trail(loop, reading.steps), advice)
+
+
+RULE = Rule(
+    code="LL205",
+    name="sample-count-mismatch",
+    summary="a sum of losses is divided by a count of something else than what was summed",
+    law=Law.REPORT,
+    severity=Severity.WARNING,
+    check=check,
+    module=__name__,
+)

@@ -1,0 +1,143 @@
+"""The scaler's `unscale_` and `update` do not run exactly once per optimizer step.
+
+## What it does
+Counts, between two steps of an optimizer, the scaler's calls. Reported are
+
+- `unscale_` or `update` on every micro-batch of a window whose step waits for `k` of them;
+- no `update` at all;
+- `unscale_` twice for one step.
+
+## Why it matters
+`unscale_` inside the window divides the gradients of the first micro-batches by the scale again and again: they
+vanish from the sum (PyTorch refuses with a `RuntimeError` unless an `update` hides it). An `update` inside the window
+may change the scale between two micro-batches of one sum. Without `update` the scale never adapts: after an overflow
+each step is skipped, for good.
+
+## Bad
+```python
+import torch
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(model, loader, optimizer, accum_steps=4):
+    scaler = torch.amp.GradScaler("cuda")
+    model.train()
+    optimizer.zero_grad()
+    for i, (inputs, targets) in enumerate(loader):
+        with torch.autocast("cuda", dtype=torch.float16):
+            loss = criterion(model(inputs), targets) / accum_steps
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)  # expect: LL304 error
+        if (i + 1) % accum_steps == 0 or i + 1 == len(loader):
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+```
+
+```python
+import torch
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(model, loader, optimizer):
+    scaler = torch.amp.GradScaler("cuda")
+    model.train()
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        with torch.autocast("cuda", dtype=torch.float16):
+            loss = criterion(model(inputs), targets)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)  # expect: LL304 error
+```
+
+## Good
+```python
+import torch
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(model, loader, optimizer, accum_steps=4):
+    scaler = torch.amp.GradScaler("cuda")
+    model.train()
+    optimizer.zero_grad()
+    for i, (inputs, targets) in enumerate(loader):
+        with torch.autocast("cuda", dtype=torch.float16):
+            loss = criterion(model(inputs), targets) / accum_steps
+        scaler.scale(loss).backward()
+        if (i + 1) % accum_steps == 0 or i + 1 == len(loader):
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+```
+
+## When it stays silent
+- One scaler, several optimizers, one `update` at the end of the iteration: that is how PyTorch documents it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from losslint.findings import Law, Severity
+from losslint.interpreter import explain
+from losslint.interpreter.ledger import Loop
+from losslint.lowering import ir
+from losslint.registry import Draft, Rule
+
+
+def check(loop: Loop) -> Iterator[Draft]:
+    """`unscale_` and `update` out of step with the optimizer."""
+    world = loop.high
+    scaled = [step for step in world.steps if step.scaler]
+    if not scaled:
+        return
+    events = [event for event in world.events if event.kind in ("unscale", "update")]
+    if not any(event.kind == "update" for event in events):
+        if "update" not in loop.program.module.facts.calls:
+            yield _draft(scaled[0].node, "`scaler.step` without `scaler.update`: the scale never adapts", "call `scaler.update()` after the step")
+        return
+    twice = next((event for event in events if event.kind == "unscale" and event.flag), None)
+    if twice is not None:
+        yield _draft(
+            twice.node,
+            "`unscale_` runs again before `update`: it raises an error, or divides gradients twice",
+            "call `unscale_` once per optimizer step",
+        )
+        return
+    if loop.window is None or not loop.in_step:
+        return
+    stepped = {step.visit for step in scaled}
+    for event in events:
+        if event.visit not in stepped and event.visit < max(stepped):
+            name = "unscale_" if event.kind == "unscale" else "update"
+            yield _draft(
+                event.node,
+                f"`{name}` runs on every micro-batch, the step every `{explain.window_name(loop)}`: gradients of one window"
+                " carry different scales",
+                f"call `{name}` under the same gate as the step",
+            )
+            return
+
+
+def _draft(node: ir.Node, message: str, advice: str) -> Draft:
+    return Draft(node, Severity.ERROR, message, None, (), advice)
+
+
+RULE = Rule(
+    code="LL304",
+    name="scaler-cadence",
+    summary="`unscale_` or `update` is missing, doubled, or called on every micro-batch of a window",
+    law=Law.PRECISION,
+    severity=Severity.ERROR,
+    check=check,
+    module=__name__,
+)

@@ -1,0 +1,104 @@
+"""Gradients are zeroed on every micro-batch although the step waits for `k` of them.
+
+## What it does
+Reports `zero_grad()` (or `p.grad = None`) that runs between two micro-batches of one accumulation window.
+
+## Why it matters
+Only the last micro-batch of each window reaches the step, weighted `1 / k`: `k - 1` of `k` forward and backward passes
+are thrown away and the gradient is `k` times too small. Training still converges, at `k` times the cost per useful
+sample, and the run looks like plain small-batch training with a low learning rate.
+
+## Bad
+```python
+import torch
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(model, loader, accum_steps=4):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.train()
+    for i, (inputs, targets) in enumerate(loader):
+        optimizer.zero_grad()  # expect: LL109 error
+        loss = criterion(model(inputs), targets) / accum_steps
+        loss.backward()
+        if (i + 1) % accum_steps == 0 or i + 1 == len(loader):
+            optimizer.step()
+```
+
+## Good
+```python
+import torch
+from torch import nn
+
+criterion = nn.CrossEntropyLoss()
+
+
+def train_epoch(model, loader, accum_steps=4):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.train()
+    for i, (inputs, targets) in enumerate(loader):
+        loss = criterion(model(inputs), targets) / accum_steps
+        loss.backward()
+        if (i + 1) % accum_steps == 0 or i + 1 == len(loader):
+            optimizer.step()
+            optimizer.zero_grad()
+```
+
+## When it stays silent
+- An optimizer that accelerate prepared, under `accumulate()`: its `zero_grad` does nothing inside a window.
+- `zero_grad` under the same gate as the step: it runs once per window.
+- `k = 1`: every micro-batch is a window of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from losslint.findings import Law, Severity
+from losslint.interpreter import explain, laws
+from losslint.interpreter.ledger import Loop
+from losslint.registry import Draft, Mark, Rule
+
+
+def check(loop: Loop) -> Iterator[Draft]:
+    """Gradients are zeroed on every micro-batch while the step waits for a window."""
+    if loop.window is None or not loop.in_step or loop.high.unclear or not loop.high.steps:
+        return
+    world = loop.high
+    lossy = [zeroing for zeroing in world.zeroings if zeroing.lost]
+    steps = {step.visit for step in world.steps}
+    inside = [zeroing for zeroing in lossy if _inside_pass(loop, zeroing.visit, zeroing.lost)]
+    if len(inside) < len(steps) or len(inside) < 3:
+        return
+    zeroing = inside[0]
+    window = explain.window_name(loop)
+    yield Draft(
+        zeroing.node,
+        Severity.ERROR,
+        f"gradients are set to zero on every micro-batch while the optimizer steps every `{window}`:"
+        f" only the last micro-batch of a window counts{explain.in_numbers(loop, laws.OVER_WINDOW)}",
+        explain.factor(loop, laws.OVER_WINDOW),
+        explain.trail(loop, world.backwards[-1].steps),
+        "set them to zero under the same gate as the step",
+        related=[Mark(world.steps[0].node, f"one step per {window} micro-batches", "")],
+    )
+
+
+def _inside_pass(loop: Loop, visit: int, lost: tuple[object, ...]) -> bool:
+    """Whether what is lost belongs to the same pass: at the start of an epoch a leftover is thrown away on purpose."""
+    world = loop.high
+    passage = world.visits[visit].passage if visit >= 0 else 0
+    return any(world.visits[c.atom[1]].passage == passage for c in lost)  # type: ignore[attr-defined]
+
+
+RULE = Rule(
+    code="LL109",
+    name="zero-grad-inside-window",
+    summary="gradients are zeroed on every micro-batch while the step waits for a whole window",
+    law=Law.GRADIENT,
+    severity=Severity.ERROR,
+    check=check,
+    module=__name__,
+)
