@@ -101,42 +101,29 @@ from losslint.registry import Draft, Mark, Rule
 
 
 def check(loop: Loop) -> Iterator[Draft]:
-    """Some micro-batches are divided by the window and some are not, in one run or between a debug fork and its twin."""
+    """Some micro-batches are divided by the window and some are not."""
     if loop.window is None or not loop.gradients_known:
         return
-    found = laws.uneven(loop, loop.high)
-    if found is None and loop.gradient_exponent == 0:
-        found = laws.flipped(loop)
-    if found is None and loop.gradient_exponent == 1:
-        found = laws.flipped(loop)
-    if found is not None:
-        divisions = laws.window_divisions(found.divided.steps)
-        node = divisions[-1].node if divisions else found.divided.node
-        guard = found.divided.guards[-1] if found.divided.guards else None
-        if divisions and divisions[-1].guards:
-            guard = divisions[-1].guards[-1]
-        yield _draft(loop, node, guard, f"{found.divided_count} of {found.count}", found.undivided.node, found.divided)
+    found = laws.uneven(loop, loop.high) or laws.flipped(loop)
+    if found is None:
         return
-    for sibling in loop.siblings:
-        if loop.gradient_exponent == 0 and sibling.gradient_exponent == 1 and sibling.gradients_known:
-            if laws.differs_in_debug_only(loop, sibling) is not None:
-                backward = loop.high.backwards[0]
-                divisions = laws.window_divisions(backward.steps)
-                if divisions and divisions[-1].guards:
-                    yield _draft(loop, divisions[-1].node, divisions[-1].guards[-1], "debug", backward.node, backward)
-                    return
+    divisions = laws.window_divisions(found.divided.steps)
+    node = divisions[-1].node if divisions else found.divided.node
+    guard = found.divided.guards[-1] if found.divided.guards else None
+    if divisions and divisions[-1].guards:
+        guard = divisions[-1].guards[-1]
+    yield _draft(loop, node, guard, f"{found.divided_count} of {found.count}", found.undivided.node, found.divided)
 
 
 def _draft(loop: Loop, node: ir.Node, guard: ir.If | None, share: str, backward: ir.Node, divided: object) -> Draft:
     window = explain.window_name(loop)
     steps = getattr(divided, "steps", ())
     where = f" inside `if {explain.text(guard.test)}`" if guard is not None else ""
-    often = "only in runs where that holds" if share == "debug" else f"on {share} micro-batches"
     factor = explain.factor(loop, laws.TIMES_WINDOW)
     return Draft(
         node,
         Severity.ERROR,
-        f"the loss is divided by `{window}`{where}, {often}, while `{explain.text(backward)}` runs on every one:"
+        f"the loss is divided by `{window}`{where}, on {share} micro-batches, while `{explain.text(backward)}` runs on every one:"
         f" the gradient is {factor.text} too large{explain.in_numbers(loop, laws.TIMES_WINDOW)} wherever it is not",
         factor,
         explain.trail(loop, steps),

@@ -100,8 +100,6 @@ def check(loop: Loop) -> Iterator[Draft]:
         return
     if laws.late_divisions(loop) or loop.nominal_batch:
         return
-    if any(other.gradient_exponent == 0 and laws.differs_in_debug_only(loop, other) for other in loop.siblings):
-        return
     seen = set()
     for backward in loop.high.backwards:
         if backward.node in seen or laws.all_summed(backward) or laws.has_unknown_divisor(backward):

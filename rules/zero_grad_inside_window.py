@@ -67,12 +67,9 @@ def check(loop: Loop) -> Iterator[Draft]:
     if loop.window is None or not loop.in_step or loop.high.unclear or not loop.high.steps:
         return
     world = loop.high
-    lossy = [zeroing for zeroing in world.zeroings if zeroing.lost]
-    steps = {step.visit for step in world.steps}
-    inside = [zeroing for zeroing in lossy if _inside_pass(loop, zeroing.visit, zeroing.lost)]
-    if len(inside) < len(steps) or len(inside) < 3:
+    zeroing = loop.zeroed_inside
+    if zeroing is None:
         return
-    zeroing = inside[0]
     window = explain.window_name(loop)
     yield Draft(
         zeroing.node,
@@ -84,13 +81,6 @@ def check(loop: Loop) -> Iterator[Draft]:
         "set them to zero under the same gate as the step",
         related=[Mark(world.steps[0].node, f"one step per {window} micro-batches", "")],
     )
-
-
-def _inside_pass(loop: Loop, visit: int, lost: tuple[object, ...]) -> bool:
-    """Whether what is lost belongs to the same pass: at the start of an epoch a leftover is thrown away on purpose."""
-    world = loop.high
-    passage = world.visits[visit].passage if visit >= 0 else 0
-    return any(world.visits[c.atom[1]].passage == passage for c in lost)  # type: ignore[attr-defined]
 
 
 RULE = Rule(

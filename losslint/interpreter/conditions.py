@@ -107,7 +107,7 @@ def compare(ev: Evaluator, node: ir.Compare, scope: Scope) -> Any:
     result: Any = True
     for op, right_node in zip(node.ops, node.rights):
         right = ev.eval(right_node, scope)
-        outcome = _pair(ev, op, left, right, node)
+        outcome = _pair(ev, op, left, right, node, type(right_node) is ir.Const or type(node.left) is ir.Const)
         if outcome is False:
             return False
         if outcome is not True:
@@ -116,7 +116,7 @@ def compare(ev: Evaluator, node: ir.Compare, scope: Scope) -> Any:
     return result
 
 
-def _pair(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Compare) -> Any:
+def _pair(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Compare, constant: bool) -> Any:
     if op in ("is", "is not"):
         return _identity(op, left, right)
     if op in ("in", "not in"):
@@ -133,7 +133,7 @@ def _pair(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Compare) -> An
             return ev.tensor(node, traits=frozenset({"mask"}))
         return Unknown("comparison", varies=True)
     counter = first if first is not None else second
-    if counter is not None and counter.kinds & COUNT and ev.world.live:
+    if counter is not None and counter.kinds & COUNT and ev.world.live and not constant:
         # a counter against a number that is not known: it may become true on some step, or be the window
         other = right if first is not None else left
         key = arithmetic.static_key(other)

@@ -321,6 +321,8 @@ class Evaluator:
         if isinstance(value, Chunks):
             return self._micro_batches(value.key, node)
         if isinstance(value, (list, tuple)):
+            if role.relevant and not role.outer and not world.live and value and all(map(_is_batch, value)):
+                return self._batches(Loader("the list of batches", assumed=True), node)
             return iter(list(value)[:_LIST_LIMIT])
         if isinstance(value, (dict, set)):
             return iter(list(value)[:_LIST_LIMIT])
@@ -338,14 +340,12 @@ class Evaluator:
         if role.outer and not roles.is_loader(value.path):
             count = _STEPS if role.steps_itself else _EPOCHS
             return iter([Unknown(f"{value.path}[]") for _ in range(count)])
-        if value.varies and world.live:
-            if role.backward:
+        if world.live:
+            if role.backward and roles.is_batches(value.path):
                 return self._micro_batches(value.path, node)
-            return iter([Tensor(node, world.visit())] * 2)
-        if world.live and not role.backward and not roles.is_loader(value.path):
-            return iter([Unknown(f"{value.path}[]", varies=True)] * 2)
-        if world.live and role.backward and not roles.is_loader(value.path):
-            return self._micro_batches(value.path, node)
+            if value.varies or not roles.is_loader(value.path):
+                # the parts of one batch, the heads of a model, the terms of a loss: no batch of their own
+                return iter([Tensor(node, world.visit())] * 2 if value.varies else [Unknown(f"{value.path}[]")] * 2)
         return self._batches(Loader(value.path, assumed=True), node)
 
     def _batches(self, loader: Loader, node: ir.For | ir.While) -> Iterator[Any]:
@@ -354,8 +354,9 @@ class Evaluator:
 
     def _micro_batches(self, key: Key, node: ir.For) -> Iterator[Any]:
         """A batch in pieces, each with its own backward."""
-        for place in range(self.window_count(key, node)):
-            visit = self.world.enter_visit(place, "", node)
+        count = self.window_count(key, node)
+        for place in range(count):
+            visit = self.world.enter_visit(place, "", node, share=count)
             yield Tensor(node, visit, traits=_BATCH_TRAITS)
 
     def window_count(self, key: Key, node: ir.Node) -> int:
@@ -382,23 +383,17 @@ class Evaluator:
             elif stop is not None and not stop.kinds & LITERAL:
                 count = min(int(stop.value), _STEPS)
             return iter([start + i for i in range(count)])
-        if world.live or self._in_step_loop:
+        if world.live or role.nested:
             key = arithmetic.static_key(upper)
-            if key is None or not role.backward:
+            if key is None or not role.backward or not role.draws:
                 count = 2 if stop is None else max(0, int(stop.value) - start)
-                if role.backward:
+                if role.backward and role.draws:
                     return self._counted_visits(start, min(count, 4), node)
                 return iter([start + i for i in range(min(count, 3))])
             return self._counted_visits(start, self.window_count(key, node), node)
         if role.backward and arithmetic.static_key(upper) is not None:
             world.weak_candidates.setdefault(arithmetic.static_key(upper), node)  # type: ignore[arg-type]
         return self._counted_batches(start, node)
-
-    @property
-    def _in_step_loop(self) -> bool:
-        return self.step_loops > 0
-
-    step_loops = 0
 
     def _counted_batches(self, start: int, node: ir.For) -> Iterator[int]:
         for place, _ in enumerate(self.world.batches("", node, True)):
@@ -846,3 +841,12 @@ class Evaluator:
 
 
 _BATCH_TRAITS = frozenset({"batch"})
+
+
+def _is_batch(value: Any) -> bool:
+    """Whether an element of a list is a batch: a tensor, or something made of tensors."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_batch, value))
+    if isinstance(value, dict):
+        return any(map(_is_batch, value.values()))
+    return isinstance(value, Tensor) or (isinstance(value, Unknown) and value.path.startswith(("rand", "ones", "zeros", "full", "tensor")))

@@ -205,7 +205,14 @@ def ir_root(program: Program, root: Root) -> Any:
 
 def micro_batches_per_step(world: World) -> int | None:
     """How many batches reach an optimizer step, as a rule; None where there is no step."""
-    counts = Counter(len({c.atom[1] for c in step.fresh}) for step in world.steps if step.fresh)
+    counts: Counter[int] = Counter()
+    since: dict[str, int] = {}
+    for step in world.steps:
+        start = since.get(step.optimizer, 0)
+        visits = {b.visit for b in world.backwards if start < b.time < step.time}
+        since[step.optimizer] = step.time
+        if visits:
+            counts[len(visits)] += 1
     if not counts:
         return None
     return max(counts, key=lambda length: (counts[length], length))
@@ -252,6 +259,8 @@ def _start(ev: Evaluator, root: Root, program: Program) -> None:
         return
     for _ in range(2):
         ev.world.calls.append(ev.world.now())
+        # the objects that the second call makes are those of the first: an optimizer made inside is one optimizer
+        ev.made = 0
         arguments = _unknown_arguments(ev, function, receiver is not None)
         value = calls.invoke(ev, closure, [], arguments, None)
         if value is not None:

@@ -7,8 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from losslint import units
-from losslint.interpreter import roles
-from losslint.interpreter.values import GRAPH, WINDOW, Key, Site, Step
+from losslint.interpreter.values import GRAPH, WINDOW, Site, Step
 from losslint.interpreter.world import Backward, Scaling, World
 from losslint.units import Unit
 
@@ -96,16 +95,6 @@ def late_divisions(loop: Loop) -> list[Scaling]:
     ]
 
 
-def differs_in_debug_only(loop: Loop, other: Loop) -> Key | None:
-    """The condition in which two forks differ, if it reads like debugging, logging or rank."""
-    differing = [
-        atom for atom, taken in loop.decisions.items() if atom in other.decisions and other.decisions[atom] is not taken
-    ]
-    if len(differing) == 1 and roles.is_debug(str(differing[0])):
-        return differing[0]
-    return None
-
-
 def raw_beside_scaled(reading: Reading, readings: Sequence[Reading]) -> bool:
     """Whether another figure of the same statement holds the divided loss."""
     return any(
@@ -138,4 +127,4 @@ def mean_weight(loop: Loop) -> Unit | None:
 
 def has_unknown_divisor(backward: Backward) -> bool:
     """Whether something untracked divides the loss: it may be the window by another name."""
-    return bool(backward.notes & {"unknown divisor", "counted divisor", "unknown factor", "counted factor"})
+    return bool(backward.notes & {"unknown divisor", "counted divisor"})

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from losslint import units
 from losslint.interpreter.program import Program
 from losslint.interpreter.values import SAMPLES, WINDOW, Atom, Exact, Key, Site, Step
-from losslint.interpreter.world import Backward, Figure, OptimizerStep, Retained, World
+from losslint.interpreter.world import Backward, Figure, OptimizerStep, Retained, World, Zeroing
 from losslint.lowering import ir
 
 
@@ -121,7 +121,12 @@ class Loop:
         """Whether the gradients of this loop can be judged: one optimizer (or several that step together), nothing
         unclear."""
         world = self.high
-        return bool(world.backwards and world.steps) and not world.unclear and self.in_step
+        return (
+            bool(world.backwards and world.steps)
+            and not world.unclear
+            and self.in_step
+            and self.zeroed_inside is None
+        )
 
     @cached_property
     def in_step(self) -> bool:
@@ -309,7 +314,7 @@ class Loop:
         figures = self._first(reading)
         visits = {visit for site, visit in figures[-1].weights if site.node is reading.site.node and visit >= 0}
         passages = {self.base.visits[visit].passage for visit in visits}
-        if len(passages) < 2 or len(figures) > 1 or any(figures[0].time > time > 0 for time in self.base.calls):
+        if len(passages) < 2 or len(figures) > 1 or any(time < figures[0].time for time in self.base.calls[1:]):
             return False
         total = _site_total(figures[-1].weights, reading.site.node) / self.loss_weight(reading.site.node)
         return total == 2
@@ -348,6 +353,22 @@ class Loop:
         """The trail of an accumulator that is not reported."""
         return retained.steps
 
+    @cached_property
+    def zeroed_inside(self) -> Zeroing | None:
+        """The zeroing that throws away micro-batches of a window that has not been stepped yet."""
+        world = self.high
+        stepped = {step.visit for step in world.steps}
+        inside = [zeroing for zeroing in world.zeroings if self._loses_its_own_pass(zeroing)]
+        if self.window is None or len(inside) < max(len(stepped), 3):
+            return None
+        return inside[0]
+
+    def _loses_its_own_pass(self, zeroing: Zeroing) -> bool:
+        """At the start of an epoch a leftover of the last one is thrown away on purpose."""
+        visits = self.high.visits
+        passage = visits[zeroing.visit].passage if zeroing.visit >= 0 else 0
+        return any(visits[c.atom[1]].passage == passage for c in zeroing.lost)
+
     # ------------------------------------------------------------ the end of a pass
 
     @cached_property
@@ -374,7 +395,7 @@ class Loop:
         """Whether the passes come from a loop over epochs and not from our calling the root twice."""
         world = self.tail
         second = next((b for b in world.backwards if world.visits[b.visit].passage > 1), None)
-        return second is not None and not any(0 < time < second.time for time in world.calls)
+        return second is not None and not any(time < second.time for time in world.calls[1:])
 
     @cached_property
     def short_window_underweighted(self) -> bool:

@@ -79,7 +79,7 @@ def _enumerate(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.
 def _zip(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     if args and all(isinstance(arg, (list, tuple)) for arg in args):
         return [tuple(items) for items in zip(*args)]
-    lead = next((place for place, arg in enumerate(args) if isinstance(arg, Loader)), 0)
+    lead = next((place for place, arg in enumerate(args) if isinstance(arg, (Loader, Chunks))), 0)
 
     def wrap(place: int, item: Any) -> tuple[Any, ...]:
         others = [Tensor(node, ev.world.visit()) if ev.world.live else Unknown("zip", varies=True) for _ in args]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from losslint.contracts.torch import CRITERIA, FUNCTIONAL
@@ -119,6 +120,20 @@ class Program:
 
     # ------------------------------------------------------------ loops
 
+    def is_nested(self, loop: ir.For | ir.While) -> bool:
+        """Whether a loop stands in one that takes the optimizer step outside of it: a window written as a loop."""
+        return loop in self._inside_steps
+
+    @cached_property
+    def _inside_steps(self) -> set[ir.For | ir.While]:
+        bodies = [self.module.body, *(function.body for function in self.module.functions)]
+        found: set[ir.For | ir.While] = set()
+        for body in bodies:
+            for outer in loops(body):
+                if self.reaches_backward(outer.facts) and _direct_step(outer.body):
+                    found.update(loops(outer.body))
+        return found
+
     def loop_role(self, loop: ir.For | ir.While) -> LoopRole:
         """What a loop is for, as far as its text says."""
         role = self._loops.get(loop)
@@ -150,9 +165,10 @@ class Program:
 
 class LoopRole:
     """`relevant`: feeds a backward or a loss. `backward`: gets to a backward. `outer`: another relevant loop is inside it,
-    directly or through a call. `steps_itself`: an optimizer step stands in its body outside its inner loops."""
+    directly or through a call. `steps_itself`: an optimizer step stands in its body outside its inner loops. `draws`:
+    each iteration has data of its own. `nested`: it stands in a loop that takes the optimizer step itself."""
 
-    __slots__ = ("backward", "inner_backward", "outer", "relevant", "steps_itself")
+    __slots__ = ("backward", "draws", "inner_backward", "nested", "outer", "relevant", "steps_itself")
 
     def __init__(self, program: Program, loop: ir.For | ir.While) -> None:
         facts = loop.facts
@@ -168,6 +184,9 @@ class LoopRole:
         elif self.backward and calls_loop and not self.inner_backward:
             self.outer = program.only_through_loops(loop)
         self.steps_itself = self.outer and _direct_step(loop.body)
+        target = loop.target.id if isinstance(loop, ir.For) and isinstance(loop.target, ir.Name) else ""
+        self.draws = target in facts.read or "next" in facts.calls or any(map(roles.gives_batch, facts.calls))
+        self.nested = program.is_nested(loop)
 
     def __repr__(self) -> str:
         return f"LoopRole({self.relevant=}, {self.backward=}, {self.outer=}, {self.steps_itself=})"

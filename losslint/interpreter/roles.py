@@ -24,6 +24,7 @@ _LOADER = re.compile(
     r"|^(train|valid|val|test|training)_?(data|set|iter|ds)$|^(data|dl|dataset)$",
     re.IGNORECASE,
 )
+_BATCHES = re.compile(r"batch|chunk|micro|shard|split", re.IGNORECASE)
 _DATASET = re.compile(r"dataset$|(^|_)(set|ds|samples|sampler|subset|examples)$|(train|val|valid|test)_?set$", re.IGNORECASE)
 _BATCH_SIZE = re.compile(r"(^|_)(batch_?size|bs|bsz|bsize|train_batch_size)$", re.IGNORECASE)
 _REPORT = re.compile(
@@ -80,6 +81,12 @@ def is_criterion(name: str) -> bool:
 def is_loader(path: str) -> bool:
     """Whether a path reads like a data loader."""
     return bool(_LOADER.search(last(path)))
+
+
+@lru_cache(maxsize=8192)
+def is_batches(path: str) -> bool:
+    """Whether a path reads like the micro-batches of a batch."""
+    return bool(_BATCHES.search(last(path)))
 
 
 @lru_cache(maxsize=8192)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Visit(NamedTuple):
     """One batch: its size, the pass it belongs to, its place in that pass, and the loader by path."""
 
-    size: int
+    size: Exact
     passage: int
     place: int
     loader: str
@@ -232,9 +232,11 @@ class World:
 
     # ------------------------------------------------------------ batches
 
-    def enter_visit(self, place: int, loader: str, loop: ir.Node | None, assumed: bool = False) -> int:
-        """A new batch; returns its number."""
-        size = units.BATCH
+    def enter_visit(
+        self, place: int, loader: str, loop: ir.Node | None, assumed: bool = False, share: int = 1
+    ) -> int:
+        """A new batch, or one of `share` equal parts of one; returns its number."""
+        size: Exact = exact(Fraction(units.BATCH, share))
         if self.settings.short_tail and place == self.settings.batches - 1:
             size = units.BATCH // 2
         self.visits.append(Visit(size, self.passage, place, loader, loop, assumed))
@@ -255,7 +257,7 @@ class World:
                 self.current = outer
 
     @property
-    def size(self) -> int:
+    def size(self) -> Exact:
         """Samples in the current batch."""
         return self.visits[self.current].size if self.current >= 0 else units.BATCH
 
