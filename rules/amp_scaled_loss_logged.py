@@ -64,6 +64,7 @@ from collections.abc import Iterator
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.values import AMP
 from losslint.registry import Draft, Rule
 
 
@@ -72,10 +73,10 @@ def check(loop: Loop) -> Iterator[Draft]:
     for reading in loop.readings:
         if reading.unit is None or reading.unit.scale == 0:
             continue
-        added = reading.accumulated
+        scaled = [step for step in reading.steps if step.kinds & AMP]
         factor = explain.factor(loop, reading.unit)
         yield Draft(
-            added.node if added is not None and added.verb == "+=" else reading.figure.node,
+            reading.added_at(*scaled) or reading.figure.node,
             Severity.ERROR,
             f"the reported loss carries the AMP scale: reported = true mean {factor.text}",
             factor,

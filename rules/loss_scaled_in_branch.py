@@ -107,7 +107,9 @@ def check(loop: Loop) -> Iterator[Draft]:
     found = laws.uneven(loop, loop.high) or laws.flipped(loop)
     if found is None:
         return
-    divisions = laws.window_divisions(found.divided.steps)
+    # multiplied back too early on a few steps, or divided on a few steps: the line that is the exception is flagged
+    back = [step for step in laws.window_divisions(found.undivided.steps) if step.guards]
+    divisions = back or laws.window_divisions(found.divided.steps)
     node = divisions[-1].node if divisions else found.divided.node
     guard = found.divided.guards[-1] if found.divided.guards else None
     if divisions and divisions[-1].guards:

@@ -66,7 +66,7 @@ from collections.abc import Iterator
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop, Reading
-from losslint.interpreter.values import BATCH
+from losslint.interpreter.values import BATCH, Step
 from losslint.registry import Draft, Rule
 from losslint.units import Unit
 
@@ -77,9 +77,8 @@ _TIMES_SAMPLES = Unit(batch=1, batches=1)
 def check(loop: Loop) -> Iterator[Draft]:
     """A mean loss is multiplied by the batch size, added up, and divided by something that counts batches."""
     for reading in loop.readings:
-        added = reading.accumulated
-        times = [step for step in reading.steps if step.verb == "*" and step.kinds & BATCH]
-        if reading.unit is None or added is None or not times or reading.site.reduction == "sum":
+        times = _times_batch_size(reading)
+        if reading.unit is None or reading.accumulated is None or not times or reading.site.reduction == "sum":
             continue
         if reading.unit == _TIMES_BATCH:
             known = explain.is_certain([reading.site]) or reading.site.assumption == "a mean is assumed"
@@ -91,13 +90,17 @@ def check(loop: Loop) -> Iterator[Draft]:
                 yield _draft(loop, reading, Severity.WARNING, "divided by nothing in sight")
 
 
+def _times_batch_size(reading: Reading) -> list[Step]:
+    return [step for step in reading.steps if step.verb == "*" and step.kinds & BATCH]
+
+
 def _draft(loop: Loop, reading: Reading, severity: Severity, what: str) -> Draft:
-    added = reading.accumulated
-    assert added is not None and reading.unit is not None
+    place = reading.added_at(*_times_batch_size(reading))
+    assert place is not None and reading.unit is not None
     factor = explain.factor(loop, reading.unit)
     wrong = "" if reading.unit.is_one else f": reported = true mean {factor.text}{explain.in_numbers(loop, reading.unit)}"
     return Draft(
-        added.node,
+        place,
         severity,
         f"a mean loss is multiplied by the batch size, added up, and {what}{wrong}",
         factor,

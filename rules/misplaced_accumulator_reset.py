@@ -100,7 +100,7 @@ def check(loop: Loop) -> Iterator[Draft]:
     """An accumulator is set to zero inside the batch loop, or never again after the first epoch."""
     for reading in loop.readings:
         added = reading.accumulated
-        if added is None or added.verb != "+=" or reading.figure.live:
+        if added is None or reading.figure.live:
             continue
         if reading.visits == 1 and loop.ends_an_epoch(reading):
             reset = loop.reset_in_loop(added)
@@ -115,7 +115,7 @@ def check(loop: Loop) -> Iterator[Draft]:
                 )
         elif loop.grows_over_epochs(reading):
             yield Draft(
-                added.node,
+                reading.added_at() or added.node,
                 Severity.WARNING,
                 "the accumulator is never set to zero again after the first epoch: in epoch e the report is e times the mean",
                 Factor("× epoch", None),

@@ -68,15 +68,14 @@ _ENOUGH_STEPS = 3
 def check(loop: Loop) -> Iterator[Draft]:
     """Every step sees the gradients of all steps before it, since nothing ever sets them to zero."""
     world = loop.base
-    if world.unclear or world.zeroings or not world.backwards or not loop.in_step:
+    if world.unclear or not world.backwards or not loop.in_step or any(step.framework for step in world.steps):
         return
-    # a zero_grad that the run did not reach (a callback, a helper out of sight) may still be there
-    if {"zero_grad", "clear_grad", "zero_grads"} & loop.program.module.facts.calls:
+    steps = [step for step in world.steps if step.visit >= 0 and world.visits[step.visit].passage == 1]
+    held = [len(step.stale) for step in steps if step.fresh]
+    if len(held) < _ENOUGH_STEPS or held != sorted(set(held)):
         return
-    if any(step.framework for step in world.steps):
-        return
-    stale = [step for step in world.steps if step.stale and step.fresh]
-    if len(world.steps) < _ENOUGH_STEPS or len(stale) < len(world.steps) - 1:
+    # a helper that zeroes and is called, but that the run did not get into, may do it
+    if loop.calls_by_name({"zero_grad"}):
         return
     backward = world.backwards[0]
     yield Draft(

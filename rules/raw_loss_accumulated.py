@@ -105,7 +105,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         return
     for reading in loop.readings:
         added = reading.accumulated
-        if reading.unit is None or added is None or reading.site.node not in loop.trained or added.verb != "+=":
+        if reading.unit is None or added is None or reading.site.node not in loop.trained:
             continue
         unit = reading.unit
         if unit == laws.TIMES_WINDOW and reading.division is not None:
@@ -125,14 +125,14 @@ def check(loop: Loop) -> Iterator[Draft]:
 
 
 def _draft(loop: Loop, reading: Reading, severity: Severity, what: str) -> Draft:
-    added = reading.accumulated
-    assert added is not None and reading.unit is not None
+    place = reading.added_at()
+    assert place is not None and reading.unit is not None
     right = reading.unit.is_one
     numbers = "" if right else explain.in_numbers(loop, reading.unit)
     factor = explain.factor(loop, reading.unit)
     consequence = "" if right else f": reported = true mean {factor.text}{numbers}"
     return Draft(
-        added.node,
+        place,
         severity,
         f"the undivided loss of each micro-batch is added up, and the sum {what}{consequence}",
         factor,

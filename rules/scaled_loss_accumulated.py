@@ -129,16 +129,16 @@ def check(loop: Loop) -> Iterator[Draft]:
 
 
 def _draft(loop: Loop, reading: Reading, severity: Severity) -> Draft:
-    added = reading.accumulated
+    place = reading.added_at(*laws.window_divisions(reading.steps))
     assert reading.unit is not None
     factor = explain.factor(loop, reading.unit)
-    what = "added up over micro-batches" if added is not None else "reported"
+    what = "added up over micro-batches" if place is not None else "reported"
     if reading.unit == laws.OVER_WINDOW:
         consequence = f"reported = true mean {factor.text}{explain.in_numbers(loop, reading.unit)}"
     else:
         consequence = f"whatever counts micro-batches is too large a divisor for it ({factor.text})"
     return Draft(
-        added.node if added is not None and added.verb == "+=" else reading.figure.node,
+        place or reading.figure.node,
         severity,
         f"the loss that was divided by `{explain.window_name(loop)}` for backward is {what}: {consequence}"
         f"{explain.assumption([reading.site])}",

@@ -76,15 +76,15 @@ from losslint.registry import Draft, Rule
 def check(loop: Loop) -> Iterator[Draft]:
     """Batch means are averaged with equal weight, though the last batch may be short."""
     for reading in loop.readings:
-        added = reading.accumulated
-        if reading.unit is None or not reading.unit.is_one or added is None or reading.division is None:
+        place = reading.added_at()
+        if reading.unit is None or not reading.unit.is_one or place is None or reading.division is None:
             continue
         if reading.site.reduction == "sum" or reading.figure.live or not loop.may_end_short(reading):
             continue
         if any(step.kinds & BATCH for step in reading.steps):
             continue
         yield Draft(
-            added.node,
+            place,
             Severity.INFO,
             "batch means are averaged with equal weight: a short last batch weighs as much as a full one",
             Factor("mean of batch means ≠ mean", None),

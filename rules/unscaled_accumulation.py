@@ -96,7 +96,10 @@ def check(loop: Loop) -> Iterator[Draft]:
     """The weight of a loss in an optimizer step grows with the window."""
     if loop.window is None or not loop.gradients_known or loop.gradient_exponent != 1:
         return
-    if laws.uneven(loop, loop.high) is not None or laws.flipped(loop) is not None:
+    if laws.flipped(loop) is not None or any(laws.uneven(one, one.high) for one in (loop, *loop.siblings)):
+        return
+    unit = laws.mean_weight(loop)
+    if unit is not None and not unit.is_one and not unit.other:
         return
     if laws.late_divisions(loop) or loop.nominal_batch:
         return

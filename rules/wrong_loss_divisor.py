@@ -58,11 +58,12 @@ def train_epoch(model, loader, accum_steps=4):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 from losslint.findings import Factor, Law, Severity
-from losslint.interpreter import explain, laws
+from losslint.interpreter import defaults, explain, laws
 from losslint.interpreter.ledger import Loop
-from losslint.interpreter.values import BATCH, BATCHES, COUNT, LITERAL, SAMPLES, Step
+from losslint.interpreter.values import BATCH, BATCHES, COUNT, SAMPLES, Step
 from losslint.interpreter.world import Backward
 from losslint.registry import Draft, Rule
 
@@ -82,7 +83,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         return
     unit = laws.mean_weight(loop)
     if unit is None or unit.other:
-        if loop.window is not None and loop.gradient_exponent == 1 and _other_literal(division):
+        if loop.window is not None and loop.gradient_exponent == 1 and _other_window(loop, division):
             yield _draft(loop, backward, division, "not 1", None)
         return
     if unit.batch == -1 or unit.batches == -1:
@@ -94,16 +95,23 @@ def check(loop: Loop) -> Iterator[Draft]:
 
 
 def _by_position(loop: Loop) -> bool:
-    """Whether the weight falls with the place of the batch: 1, 1/2, 1/3, …"""
-    for pairs in loop.backward_weights(loop.base).values():
-        first = [(loop.base.visits[b.visit].place, weight) for b, weight in pairs if loop.base.visits[b.visit].passage == 1]
-        if len(first) >= 3 and all(weight * (place + 1) == first[0][1] for place, weight in first):
-            return first[0][1] != 0
+    """Whether the weight falls with the place of the batch in its pass or window: 1, 1/2, 1/3, …"""
+    for world in (loop.base, loop.high):
+        for pairs in loop.backward_weights(world).values():
+            first = [Fraction(weight) for b, weight in pairs if world.visits[b.visit].passage == 1][:3]
+            if len(first) == 3 and first[0] and all(w * (place + 1) == first[0] for place, w in enumerate(first)):
+                return True
     return False
 
 
-def _other_literal(division: Step) -> bool:
-    return division.kinds == LITERAL and division.operand is not None
+def _other_window(loop: Loop, division: Step) -> bool:
+    """Whether the divisor is a number of its own that is known to differ from the window's."""
+    assert loop.window is not None
+    mine = defaults.known_number(loop.program, loop.window.key)
+    if division.operand is None or mine is None:
+        return False
+    other = defaults.number_of(loop.program, division.operand)
+    return other is not None and other != mine.value
 
 
 def _draft(loop: Loop, backward: Backward, division: Step, words: str, factor: Factor | None) -> Draft:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from losslint.interpreter.evaluate import Evaluator
 
 _RETAINED_AT = 3
-_HUGE = 10**12
+_LONGEST_LIST = 200
+_HUGE_BITS = 400
 
 
 # ---------------------------------------------------------------- what a value is
@@ -167,9 +168,9 @@ def binary(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Node, left_no
         parts = right if kind_right is tuple else (right,)
         return Text((left, *parts))
     if kind_left is list and op == "+":
-        return left + list(right) if isinstance(right, (list, tuple)) else left
+        return (left + list(right))[:_LONGEST_LIST] if isinstance(right, (list, tuple)) else left
     if kind_left is tuple and kind_right is tuple and op == "+":
-        return left + right
+        return (left + right)[:_LONGEST_LIST]
     if kind_left is list and op == "*":
         return list(left)
     return _unknown(ev, op, left, right, left_node, right_node)
@@ -189,6 +190,8 @@ def _path(ev: Evaluator, value: Any) -> str:
 
 
 def _exact_arithmetic(op: str, left: int, right: int) -> Any:
+    if left.bit_length() + right.bit_length() > _HUGE_BITS:
+        return Unknown("a huge number")
     if op == "+":
         return left + right
     if op == "-":
@@ -209,6 +212,8 @@ def _exact_arithmetic(op: str, left: int, right: int) -> Any:
 def _numbers(ev: Evaluator, op: str, left: Number, right: Number) -> Any:
     kinds = left.kinds | right.kinds
     of = left.of or right.of
+    if Fraction(left.coded).numerator.bit_length() + Fraction(right.coded).numerator.bit_length() > _HUGE_BITS:
+        return Unknown("a huge number")
     if op in ("+", "-"):
         sign = 1 if op == "+" else -1
         value = exact(left.value + sign * right.value)
@@ -413,14 +418,18 @@ def augmented(ev: Evaluator, node: ir.Augment, old: Any, value: Any) -> Any:
         old = 0
     result = binary(ev, node.op, old, value, node, node.target, node.value)
     if node.op == "+" and type(result) is Linear:
-        return accumulated(ev, node, old, result, node.value, path_text(node.target))
+        return accumulated(ev, node, result, node.value, path_text(node.target))
     if type(old) is Linear and old.state != FLOAT and type(result) is Linear and node.op in ("/", "*"):
         return in_place(ev, node, old, result, node.op)
     return result
 
 
-def accumulated(ev: Evaluator, node: ir.Node, old: Any, result: Linear, operand: ir.Expr | None, name: str) -> Linear:
+def accumulated(ev: Evaluator, node: ir.Node, result: Linear, operand: ir.Expr | None, name: str) -> Linear:
     """A sum that grew: its provenance says so, and graphs that it keeps alive are remembered."""
+    visits = {visit for _, visit in result.weights}
+    if result.state == GRAPH and len(visits) < 2:
+        # the terms of one batch's loss
+        return result
     ev.world.sums.add(name)
     result = Linear(
         result.weights,
@@ -429,9 +438,21 @@ def accumulated(ev: Evaluator, node: ir.Node, old: Any, result: Linear, operand:
         result.vector,
         result.notes,
     )
-    if result.state == GRAPH and len({visit for _, visit in result.weights}) >= _RETAINED_AT:
-        ev.world.retained.append(Retained(node, frozenset(result.weights), name, result.steps))
+    if result.state == GRAPH and len(visits) >= _RETAINED_AT:
+        ev.world.retained.append(Retained(ev.world.entry or node, frozenset(result.weights), name, result.steps))
     return result
+
+
+def collected(ev: Evaluator, node: ir.Node, value: Linear, name: str) -> Linear:
+    """A loss that is kept in a list. Batch after batch, the list is a sum that is added up later; a loss that is still
+    in the graph keeps its memory, which it shares."""
+    if value.state == GRAPH:
+        return value.alias(GRAPH)
+    if not ev.world.live:
+        return value
+    ev.world.sums.add(name)
+    steps = ev.world.remember(value.steps, (node, "append", None, 0, name), value.weights)
+    return Linear(value.weights, steps, value.state, value.vector, value.notes)
 
 
 def in_place(ev: Evaluator, node: ir.Node, old: Linear, result: Linear, verb: str) -> Linear:

@@ -176,8 +176,11 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
     no_grad = any(roles.last(path_of(d.func if isinstance(d, ir.Call) else d)) in _NO_GRAD for d in function.decorators)
     world.no_grad += no_grad
     ev.stack.append(function)
-    ev.entered.add(function)
+    ev.world.entered.add(function)
     guards, world.guards = world.guards, list(world.guards)
+    entry = world.entry
+    if entry is None and world.live and node is not None and arithmetic.tainted([*args, *kwargs.values()]):
+        world.entry = node
     try:
         world.tick()
         ev.returned = None
@@ -187,6 +190,7 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
         return returned[0] if ended == 3 and returned is not None else None
     finally:
         world.guards = guards
+        world.entry = entry
         world.no_grad -= no_grad
         ev.stack.pop()
 

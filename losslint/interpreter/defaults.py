@@ -39,6 +39,14 @@ def known_number(program: Program, key: Key) -> Known | None:
     return None
 
 
+def number_of(program: Program, node: ir.Node) -> int | None:
+    """The number that an expression has with its defaults: a literal, or a name that is given one."""
+    if isinstance(node, ir.Const):
+        return node.value if isinstance(node.value, int) else None
+    found = named_number(program, last(path_of(node))) if isinstance(node, (ir.Name, ir.Attr)) else None
+    return found.value if found is not None else None
+
+
 def named_number(program: Program, name: str) -> Known | None:
     """The number that a variable, parameter, option or field of this name is given."""
     for found, node in _constants(program):

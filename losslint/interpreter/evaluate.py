@@ -42,6 +42,7 @@ NEXT, BREAK, CONTINUE, RETURN, RAISE = range(5)
 
 _MISSING = object()
 _LIST_LIMIT = 12
+_LONGEST_LIST = 200
 _EPOCHS = 2
 _STEPS = 4
 
@@ -56,7 +57,6 @@ class Evaluator:
         self.stored: dict[tuple[str, str], Any] = {}
         self.returned: Any = None
         self.stack: list[ir.Function] = []
-        self.entered: set[ir.Function] = set()
         self.made = 0
         self.constructed: set[str] = set()
         self._statements: dict[type, Callable[[Any, Scope], int]] = {
@@ -159,18 +159,30 @@ class Evaluator:
     def _assign(self, node: ir.Assign, scope: Scope) -> int:
         value = self.eval(node.value, scope)
         for target in node.targets:
-            if value == 0 and type(value) is int and isinstance(target, (ir.Name, ir.Attr)):
+            if isinstance(target, (ir.Name, ir.Attr)):
                 name = arithmetic.path_text(target)
-                if name in self.world.sums:
+                if name in self.world.sums and _is_empty_sum(value):
                     self.world.resets.append(Reset(node, name, self.world.live > 0))
+                elif type(value) is Linear:
+                    value = self._grown(node, name, value, scope)
             self.bind(target, value, scope, node.value)
         return NEXT
+
+    def _grown(self, node: ir.Assign, name: str, value: Linear, scope: Scope) -> Linear:
+        """`total = total + loss` is `total += loss`."""
+        source = node.value
+        if isinstance(source, ir.Binary) and source.op == "+":
+            for held, operand in ((source.left, source.right), (source.right, source.left)):
+                if isinstance(held, (ir.Name, ir.Attr)) and arithmetic.path_text(held) == name:
+                    return arithmetic.accumulated(self, node, value, operand, name)
+        return value
 
     def _augment(self, node: ir.Augment, scope: Scope) -> int:
         old = self.eval(node.target, scope)
         value = self.eval(node.value, scope)
         if type(old) is list and node.op == "+":
-            old.extend(value if isinstance(value, (list, tuple)) else [value])
+            if len(old) < _LONGEST_LIST:
+                old.extend(value if isinstance(value, (list, tuple)) else [value])
             return NEXT
         self.bind(node.target, arithmetic.augmented(self, node, old, value), scope, None)
         return NEXT
@@ -841,6 +853,10 @@ class Evaluator:
 
 
 _BATCH_TRAITS = frozenset({"batch"})
+
+
+def _is_empty_sum(value: Any) -> bool:
+    return (type(value) is int and value == 0) or (type(value) is list and not value)
 
 
 def _is_batch(value: Any) -> bool:

@@ -193,7 +193,7 @@ class Explorer:
             world.doubt("the code is nested too deeply", ir_root(self.program, root))
             self.notes.append(f"{self.program.module.path}: nested too deeply to be run")
         self.fuel -= settings.fuel - max(world.fuel, 0)
-        self.entered |= evaluator.entered
+        self.entered |= world.entered
         self.constructed |= evaluator.constructed
         return world
 
@@ -250,7 +250,9 @@ def _start(ev: Evaluator, root: Root, program: Program) -> None:
         owner = scope.names.get(function.outer)
         if isinstance(owner, ClassValue):
             receiver = Instance(_most_derived(scope.names, owner), "self")
-            calls.initialise(ev, receiver, [], {}, None)
+            constructor = calls.find_method(receiver.cls, "__init__")
+            given = _unknown_arguments(ev, constructor[0], True) if constructor is not None else {}
+            calls.initialise(ev, receiver, [], given, None)
         else:
             owner = None
     closure = Closure(function, owner.scope if owner is not None else scope, receiver, owner)

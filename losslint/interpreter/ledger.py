@@ -44,6 +44,15 @@ class Reading:
         """The line where batches are added up."""
         return next((step for step in reversed(self.steps) if step.verb in ("+=", "append")), None)
 
+    def added_at(self, *made: Step) -> ir.Node | None:
+        """The line to mark in a sum over batches: where the loop hands its loss to a meter, or the adding line itself
+        where there is no meter or where what is wrong (`made`) happens inside of it."""
+        added = self.accumulated
+        if added is None:
+            return None
+        inside = added.entry is not None and any(step.entry is added.entry for step in made)
+        return added.node if added.entry is None or inside else added.entry
+
     @property
     def division(self) -> Step | None:
         """The division that makes a mean out of the sum: the last one that comes after the adding up."""
@@ -352,6 +361,16 @@ class Loop:
     def steps_of(self, retained: Retained) -> tuple[Step, ...]:
         """The trail of an accumulator that is not reported."""
         return retained.steps
+
+    def calls_by_name(self, names: set[str]) -> bool:
+        """Whether code that ran calls, by name, a function of the file that did not run and that calls one of `names`;
+        or calls one of them itself where the run did not follow."""
+        entered = self.base.entered
+        called = {name for function in entered for name in function.facts.calls}
+        if self.kind == "script":
+            called |= self.program.module.facts.calls
+        hidden = [f for f in self.program.module.functions if f not in entered and not f.facts.calls.isdisjoint(names)]
+        return any(function.name in called for function in hidden)
 
     @cached_property
     def zeroed_inside(self) -> Zeroing | None:

@@ -150,6 +150,9 @@ def _sum(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) 
 
 
 def _remembered(ev: Evaluator, form: Linear, node: ir.Call, verb: str) -> Linear:
+    if any(step.verb == "append" for step in form.steps):
+        # the sum was collected batch after batch: that line is where it came about
+        return form
     steps = ev.world.remember(form.steps, (node, verb, None, 0, ""), form.weights)
     return Linear(form.weights, steps, form.state, form.vector, form.notes)
 

@@ -331,7 +331,7 @@ def _linear_method(
     if name == "add_" and args:
         result = arithmetic.binary(ev, "+", form, args[0], node, receiver_node, _argument(node))
         if isinstance(result, Linear):
-            result = arithmetic.accumulated(ev, node, form, result, _argument(node), arithmetic.path_text(receiver_node))
+            result = arithmetic.accumulated(ev, node, result, _argument(node), arithmetic.path_text(receiver_node))
             form.storage.weights, form.storage.steps = result.weights, result.steps
             return form
         return result
@@ -447,13 +447,10 @@ def _list_method(
         if isinstance(value, Tensor) and value.evidence:
             value = arithmetic.linear(ev, value)
         if isinstance(value, Linear):
-            steps = ev.world.remember(value.steps, (node, "append", None, 0, ""), value.weights)
-            kept = value.alias(value.state)
-            if value.state != GRAPH:
-                kept = Linear(value.weights, steps, value.state, value.vector, value.notes)
-            value = kept
-            ev.keep(node, items, value, arithmetic.path_text(receiver_node))
-            ev.stored_figure(node, value, arithmetic.path_text(receiver_node))
+            held = arithmetic.path_text(receiver_node)
+            ev.stored_figure(node, value, held)
+            value = arithmetic.collected(ev, node, value, held)
+            ev.keep(node, items, value, held)
         elif isinstance(value, (tuple, dict)) and arithmetic.tainted(value):
             ev.report(node, [value], "append")
         items.append(value)
@@ -675,13 +672,15 @@ def _meter_method(ev: Evaluator, thing: Thing, name: str, args: list[Any], kwarg
     if name in ("update", "add", "__call__", "append") and (args or kwargs):
         value = args[0] if args else next(iter(kwargs.values()))
         count = args[1] if len(args) > 1 else kwargs.get("n", kwargs.get("weight", 1))
-        weighted = arithmetic.binary(ev, "*", value, count, node, _argument(node), _argument(node))
+        # the parts of the call stand for the lines inside the meter: a line of provenance per node
+        weight_node = node.arguments[1].value if len(node.arguments) > 1 else node
+        weighted = arithmetic.binary(ev, "*", value, count, weight_node, _argument(node), weight_node)
         total = arithmetic.binary(ev, "+", data["sum"], weighted, node, _argument(node), _argument(node))
         if isinstance(total, Linear):
-            total = arithmetic.accumulated(ev, node, data["sum"], total, _argument(node), thing.path)
+            total = arithmetic.accumulated(ev, node, total, _argument(node), thing.path)
         data["val"], data["sum"] = value, total
         data["count"] = arithmetic.binary(ev, "+", data["count"], count, node, node, node)
-        data["avg"] = arithmetic.binary(ev, "/", total, data["count"], node, node, node)
+        data["avg"] = arithmetic.binary(ev, "/", total, data["count"], node.func, node, node.func)
         return None
     if name == "reset":
         data.update(sum=0, count=0, avg=0, val=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from losslint.contracts.torch import CRITERIA, FUNCTIONAL
@@ -26,13 +27,14 @@ _NO_LITERALS = frozenset({0, 1, -1})
 class Reach:
     """Names of functions through which a call gets to a backward, an optimizer step or a loss."""
 
-    __slots__ = ("backward", "loop", "loss", "step")
+    __slots__ = ("backward", "draw", "loop", "loss", "step")
 
     def __init__(self) -> None:
         self.backward: set[str] = set(BACKWARD)
         self.step: set[str] = set(STEPPING)
         self.loss: set[str] = set()
         self.loop: set[str] = set()
+        self.draw: set[str] = {"next"}
 
 
 class Program:
@@ -59,7 +61,8 @@ class Program:
             for function in functions:
                 name = function.name
                 calls = function.facts.calls
-                for group in (reach.backward, reach.step):
+                reach.draw.update(filter(roles.gives_batch, calls))
+                for group in (reach.backward, reach.step, reach.draw):
                     if name not in group and not calls.isdisjoint(group) and (name not in common or group is reach.backward):
                         if name in ("step", "zero_grad"):
                             continue
@@ -83,10 +86,14 @@ class Program:
     def _functions(self) -> list[ir.Function]:
         """The functions of this module and those it imports from other files of the project."""
         found = list(self.module.functions)
+        used = self.module.facts.calls | self.module.facts.read
         for statement in self.module.imports:
             if isinstance(statement, ir.ImportFrom):
-                for name, _ in statement.names:
-                    hit = self.project.find(self.module, statement.module, statement.level, name) if name != "*" else None
+                for name, bound in statement.names:
+                    # only what is used and may train: following an import costs a parse of its file
+                    if name == "*" or bound not in used or not self._may_train(statement):
+                        continue
+                    hit = self.project.find(self.module, statement.module, statement.level, name)
                     if hit is not None:
                         module, definition = hit
                         if isinstance(definition, ir.Function):
@@ -94,6 +101,10 @@ class Program:
                         elif isinstance(definition, ir.Class):
                             found.extend(f for f in module.functions if f.outer == definition.name)
         return found
+
+    def _may_train(self, statement: ir.ImportFrom) -> bool:
+        path = self.project.resolve(Path(self.module.path), statement.module, statement.level)
+        return path is not None and (path.name == "__init__.py" or b"backward(" in _bytes(path))
 
     @staticmethod
     def _is_loss_call(name: str, reach: Reach) -> bool:
@@ -185,11 +196,18 @@ class LoopRole:
             self.outer = program.only_through_loops(loop)
         self.steps_itself = self.outer and _direct_step(loop.body)
         target = loop.target.id if isinstance(loop, ir.For) and isinstance(loop.target, ir.Name) else ""
-        self.draws = target in facts.read or "next" in facts.calls or any(map(roles.gives_batch, facts.calls))
+        self.draws = target in facts.read or not facts.calls.isdisjoint(program.reach.draw)
         self.nested = program.is_nested(loop)
 
     def __repr__(self) -> str:
         return f"LoopRole({self.relevant=}, {self.backward=}, {self.outer=}, {self.steps_itself=})"
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def loops(block: ir.Block) -> Iterator[ir.For | ir.While]:

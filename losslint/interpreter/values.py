@@ -11,6 +11,7 @@ Plain Python values stand for themselves (None, bool, str, list, tuple, dict, co
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,6 +28,10 @@ WINDOW, BATCH, BATCHES, SAMPLES, LOG, AMP, PROCESSES, TOKENS, LITERAL, COUNT = (
 
 # graph state of a loss
 FLOAT, DETACHED, GRAPH = 0, 1, 2
+
+
+_LONGEST = 160
+_MOST_PARTS = 24
 
 
 class Number:
@@ -61,7 +66,8 @@ class Unknown:
         condition: tuple[Key, bool] | None = None,
         likely: bool = False,
     ) -> None:
-        self.path = path
+        # a path is a name: one that grows with every operation is cut, and stays the same name for the same growth
+        self.path = path if len(path) <= _LONGEST else f"{path[:_LONGEST // 2]}…{zlib.crc32(path.encode()):08x}"
         self.varies = varies
         self.tainted = tainted
         self.condition = condition
@@ -90,7 +96,8 @@ Atom: TypeAlias = tuple[Site, int]
 
 
 class Step(NamedTuple):
-    """One line of provenance: at `node` the value became `weights`, by `verb` with `operand`."""
+    """One line of provenance: at `node` the value became `weights`, by `verb` with `operand`. `entry` is the call of
+    the batch loop that handed a loss to the function in which this happened: a meter's `update(loss)`."""
 
     node: ir.Node
     verb: str
@@ -99,6 +106,7 @@ class Step(NamedTuple):
     weights: dict[Atom, Exact]
     guards: tuple[ir.If, ...]
     of: str
+    entry: ir.Node | None = None
 
 
 class Storage:
@@ -303,7 +311,10 @@ class Text:
     __slots__ = ("parts",)
 
     def __init__(self, parts: tuple[Any, ...]) -> None:
-        self.parts = parts
+        flat: list[Any] = []
+        for part in parts:
+            flat.extend(part.parts if isinstance(part, Text) else (part,))
+        self.parts = tuple(flat[:_MOST_PARTS])
 
 
 class Bag(dict[Any, Any]):

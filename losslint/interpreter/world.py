@@ -179,6 +179,7 @@ class World:
         self.no_grad = 0
         self.sites: dict[tuple[ir.Node, Any], Site] = {}
         self.guards: list[ir.If] = []
+        self.entry: ir.Node | None = None
 
         self.contributions: list[Contribution] = []
         self.cleared: dict[str, int] = {}
@@ -197,6 +198,7 @@ class World:
         self.dead_backwards: list[ir.Node] = []
         self.resets: list[Reset] = []
         self.calls: list[int] = []
+        self.entered: set[ir.Function] = set()
         self.sums: set[str] = set()
 
         self.open_conditions: dict[Key, bool] = {}
@@ -408,7 +410,7 @@ class World:
     ) -> tuple[Step, ...]:
         """Provenance with one line more; a line that was there already moves to the end."""
         node, verb, operand, kinds, of = step
-        new = Step(node, verb, operand, kinds, weights, tuple(self.guards), of)
+        new = Step(node, verb, operand, kinds, weights, tuple(self.guards), of, self.entry)
         kept = tuple(old for old in steps if old.node is not node)
         return (*kept[-11:], new) if kept and kept[0].verb not in ("loss", "") else (*kept[:1], *kept[1:][-11:], new)
 
