@@ -77,10 +77,10 @@ def check(loop: Loop) -> Iterator[Draft]:
             continue
         if reading.visits != 1 or not loop.ends_an_epoch(reading):
             continue
-        if any(word in loop.label(figure).lower() for word in _LABELS):
+        if any(word in figure.label.lower() for word in _LABELS):
             continue
         yield Draft(
-            figure.node,
+            reading.handed_out,
             Severity.WARNING,
             "the loss reported for the epoch is that of its last batch",
             Factor("one batch of the epoch", None),

@@ -94,10 +94,11 @@ def check(loop: Loop) -> Iterator[Draft]:
     if backward.divided_by > 1:
         return
     divisions = laws.window_divisions(backward.steps)
+    by_hand = loop.high.gradient_scalings
     factor = explain.factor(loop, laws.OVER_WINDOW)
     window = explain.window_name(loop)
     yield Draft(
-        divisions[-1].node if divisions else backward.node,
+        by_hand[0] if by_hand else divisions[-1].node if divisions else backward.node,
         explain.lowered(Severity.ERROR, explain.is_certain(laws.sites_of(backward))),
         f"the loss is divided by `{window}` twice: gradient = mean gradient {factor.text}"
         f"{explain.in_numbers(loop, laws.OVER_WINDOW)}",

@@ -69,15 +69,15 @@ from losslint.registry import Draft, Rule
 
 def check(loop: Loop) -> Iterator[Draft]:
     """A nonlinear function of each batch's loss is averaged over batches."""
-    for figure, added in loop.nonlinear_figures():
+    for figure, added, site in loop.nonlinear_figures():
         yield Draft(
-            added.node,
+            added.entry or added.node,
             Severity.WARNING,
-            "a nonlinear function of each batch's loss is averaged over batches: the mean of the function is not the"
-            " function of the mean",
-            Factor("mean of f(loss) ≠ f(mean loss)", None),
+            f"`{explain.text(site.node)}` of each batch is averaged over batches: the mean of a nonlinear function is not"
+            " the function of the whole set",
+            Factor("mean of f(batch) ≠ f(set)", None),
             explain.trail(loop, figure.steps),
-            "average the loss first, and take the function of the mean",
+            "average the loss (or collect the predictions) first, and take the function once",
         )
 
 

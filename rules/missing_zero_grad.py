@@ -74,6 +74,9 @@ def check(loop: Loop) -> Iterator[Draft]:
     held = [len(step.stale) for step in steps if step.fresh]
     if len(held) < _ENOUGH_STEPS or held != sorted(set(held)):
         return
+    # gradients that are kept only in a mode the user asks for are kept on purpose
+    if any(sibling.base.zeroings for sibling in loop.siblings):
+        return
     # a helper that zeroes and is called, but that the run did not get into, may do it
     if loop.calls_by_name({"zero_grad"}):
         return

@@ -84,7 +84,7 @@ def check(loop: Loop) -> Iterator[Draft]:
     seen = set()
     for reading in loop.readings:
         figure = reading.figure
-        if figure.node in seen or reading.unit is None or "rank" in loop.label(figure).lower():
+        if figure.node in seen or reading.unit is None or "rank" in figure.label.lower():
             continue
         seen.add(figure.node)
         yield Draft(

@@ -73,14 +73,16 @@ _OVER_SCALE = Unit(scale=-1)
 def check(loop: Loop) -> Iterator[Draft]:
     """`scaler.step` divides by a scale that the gradient never got."""
     world = loop.high
+    # what a plain step of another optimizer takes belongs to a network without a scaler
+    plain = {contribution.backward for step in world.steps if not step.scaler for contribution in step.fresh}
     seen = set()
     for step in world.steps:
-        if not step.scaler or step.unscaled:
+        if not step.scaler:
             continue
         for contribution in step.fresh:
             backward = world.backwards[contribution.backward]
             weight = Fraction(contribution.weight)
-            if backward.node in seen or weight.denominator % units.SCALE:
+            if backward.node in seen or contribution.backward in plain or weight.denominator % units.SCALE:
                 continue
             seen.add(backward.node)
             factor = explain.factor(loop, _OVER_SCALE)

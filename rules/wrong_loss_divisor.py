@@ -66,6 +66,10 @@ from losslint.interpreter.ledger import Loop
 from losslint.interpreter.values import BATCH, BATCHES, COUNT, SAMPLES, Step
 from losslint.interpreter.world import Backward
 from losslint.registry import Draft, Rule
+from losslint.units import Unit
+
+
+_WRONG = (Unit(batch=-1), Unit(batches=-1), Unit(batch=-1, batches=-1))
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -86,7 +90,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         if loop.window is not None and loop.gradient_exponent == 1 and _other_window(loop, division):
             yield _draft(loop, backward, division, "not 1", None)
         return
-    if unit.batch == -1 or unit.batches == -1:
+    if unit in _WRONG:
         division = next(
             (s for s in reversed(backward.steps) if s.verb == "/" and s.kinds & (BATCH | BATCHES | SAMPLES)), division
         )

@@ -38,12 +38,12 @@ _LOSSLINT = "import sys; sys.path[0] = sys.argv.pop(1); from losslint.cli import
 """`python -m losslint` would look for modules in the working directory first, which is the package that is read."""
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """No package index answers."""
 
 
-class Unusable(Exception):
-    """A package that cannot be had as it is pinned, or that losslint fails on."""
+class UnusableError(Exception):
+    """A package that cannot be had as it is pinned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +93,12 @@ def main(argv: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
     began = time.perf_counter()
     try:
         places = [(package, obtain(package, options.cache)) for package in packages]
-    except Unreachable as problem:
+    except UnreachableError as problem:
         if options.command == "compare" and not options.strict:
             print(f"skipped: {problem}, nothing is compared")
             return SAME
         return _failed(str(problem))
-    except Unusable as problem:
+    except UnusableError as problem:
         return _failed(str(problem))
     rows: list[Row] = []
     files = 0
@@ -126,7 +126,7 @@ def read_packages(path: Path) -> list[Package]:
 
 
 def obtain(package: Package, cache: Path) -> Path:
-    """The folder with the package's Python files; raises `Unreachable` or `Unusable`."""
+    """The folder with the package's Python files; raises `UnreachableError` or `UnusableError`."""
     place = cache / f"{package.name}-{package.version}-{package.sha256[:12]}"
     if place.is_dir():
         return place
@@ -135,7 +135,7 @@ def obtain(package: Package, cache: Path) -> Path:
         wheel = _download(package, Path(scratch, "wheel"))
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         if digest != package.sha256:
-            raise Unusable(f"{wheel.name} has the SHA-256 {digest}, not the pinned {package.sha256}")
+            raise UnusableError(f"{wheel.name} has the SHA-256 {digest}, not the pinned {package.sha256}")
         unpacked = Path(scratch, "unpacked")
         unpacked.mkdir()
         with zipfile.ZipFile(wheel) as archive:
@@ -154,9 +154,9 @@ def _download(package: Package, folder: Path) -> Path:
         return next(folder.glob("*.whl"))
     # what pip says where it knows no version at all: that of a pinned, existing project means that no index answered
     if "(from versions: none)" in done.stderr:
-        raise Unreachable(f"`{package.project}` cannot be downloaded, no package index was reached")
+        raise UnreachableError(f"`{package.project}` cannot be downloaded, no package index was reached")
     reason = next((line for line in done.stderr.splitlines() if line.startswith("ERROR:")), done.stderr.strip())
-    raise Unusable(f"`{package.project}` cannot be downloaded: {reason.removeprefix('ERROR: ')}")
+    raise UnusableError(f"`{package.project}` cannot be downloaded: {reason.removeprefix('ERROR: ')}")
 
 
 def check(package: Package, place: Path) -> Outcome:
@@ -164,7 +164,7 @@ def check(package: Package, place: Path) -> Outcome:
     command = [sys.executable, "-c", _LOSSLINT, str(ROOT), "check", "--isolated", "--no-cache"]
     command += ["--min-severity=warning", "--output-format=json", "."]
     done = subprocess.run(command, cwd=place, capture_output=True, encoding="utf-8", check=False, env=_environment())
-    failures = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    failures = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
     if done.returncode not in (0, 1) and not failures:
         failures = [f"losslint ended with exit code {done.returncode}: {done.stderr.strip()[-500:]}"]
     findings = json.loads(done.stdout) if done.stdout.strip() else []
@@ -251,7 +251,7 @@ def _home(path: Path) -> str:
 
 
 def _failed(message: str) -> int:
-    print(message if message.startswith("error: ") else f"error: {message}", file=sys.stderr)
+    print(f"error: {message}", file=sys.stderr)
     return FAILED
 
 

@@ -38,4 +38,7 @@ SCALAR_PRESERVING = frozenset(
 
 CLIPPING = frozenset({"clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_grads_with_norm_"})
 
+CURVED = frozenset("exp exp2 expm1 log log2 log10 log1p sqrt rsqrt".split())
+"""Functions whose mean over batches is taken for the function of the mean (the mean of squares is a figure of its own)."""
+
 NONLINEAR = frozenset("exp log log2 log10 sqrt pow square rsqrt sigmoid tanh log1p expm1 exp2".split())

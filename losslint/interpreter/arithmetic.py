@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from losslint.contracts.torch import NONLINEAR
+from losslint.contracts.torch import CURVED
 from losslint.interpreter import roles
 from losslint.interpreter.values import (
     AMP,
@@ -25,6 +25,7 @@ from losslint.interpreter.values import (
     Number,
     Tensor,
     Text,
+    Thing,
     Unknown,
 )
 from losslint.interpreter.world import Mutation, Retained, exact
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from losslint.interpreter.evaluate import Evaluator
 
 _RETAINED_AT = 3
+SPANS = "several batches"
 _LONGEST_LIST = 200
 _HUGE_BITS = 400
 
@@ -278,12 +280,21 @@ def _with_tensor(
     if op == "/":
         return _quotient(ev, left, right, node, right_node)
     if op in ("%", "//", "@", "&", "|", "^", "<<", ">>"):
-        traits = frozenset({"mask"}) if op in ("&", "|", "^") else frozenset()
+        traits = frozenset({"mask"}) if op in ("&", "|", "^") else spanning(left, right)
         return ev.tensor(node, traits=traits)
     exponent = number(ev, right)
     if op == "**" and exponent is not None and exponent.value == 1:
         return left
-    return nonlinear(ev, left if type(left) in (Linear, Tensor) else right, node)
+    root = exponent is not None and exponent.value == Fraction(1, 2)
+    return nonlinear(ev, left if type(left) in (Linear, Tensor) else right, node, "sqrt" if root else "")
+
+
+def spanning(*values: Any) -> frozenset[str]:
+    """Whether a value is made of several batches (a contrastive loss over cached features is)."""
+    for value in values:
+        if type(value) is Tensor and SPANS in value.traits:
+            return frozenset({SPANS})
+    return frozenset()
 
 
 def nonlinear(ev: Evaluator, value: Any, node: ir.Node, name: str = "") -> Any:
@@ -296,7 +307,7 @@ def nonlinear(ev: Evaluator, value: Any, node: ir.Node, name: str = "") -> Any:
     if len(visits) > 1:
         # a nonlinear function of the pass's mean (a perplexity of the mean loss) is what should be done
         return Unknown("nonlinear", varies=True, tainted=True)
-    traits = frozenset({"nonlinear"}) if name in NONLINEAR else frozenset({"function of a loss"})
+    traits = frozenset({"nonlinear"}) if name in CURVED else frozenset({"function of a loss"})
     return Tensor(node, value.visit if form is None else next(iter(visits)), value.state, traits=traits)
 
 
@@ -348,7 +359,9 @@ def _product(ev: Evaluator, left: Any, right: Any, node: ir.Node, left_node: ir.
     if first is not None and second is not None:
         lossy = (is_loss(first), is_loss(second))
         if lossy == (False, False) or lossy == (True, True):
-            return nonlinear(ev, left if lossy[0] else ev.tensor(node), node) if lossy[0] else ev.tensor(node)
+            if lossy == (False, False):
+                return ev.tensor(node, traits=spanning(left, right))
+            return nonlinear(ev, left, node)
         form, other, operand = (first, right, right_node) if lossy[0] else (second, left, left_node)
         if form.vector and type(other) is Tensor:
             notes = form.notes | ({"masked"} if "mask" in other.traits else {"weighted"})
@@ -384,6 +397,9 @@ def _quotient(ev: Evaluator, left: Any, right: Any, node: ir.Node, right_node: i
     if factor.coded == 1 and not factor.kinds & (WINDOW | BATCH):
         return form
     ev.world.note_scaling(node, form, factor.kinds, True)
+    if "masked" in form.notes and factor.kinds & TOKENS:
+        for site, _ in form.weights:
+            site.traits |= {"masked quotient"}
     result = ev.world.scaled(form, exact(1 / Fraction(factor.coded)), (node, "/", right_node, factor.kinds, factor.of))
     return _with_notes(result, factor, "/")
 
@@ -416,12 +432,24 @@ def augmented(ev: Evaluator, node: ir.Augment, old: Any, value: Any) -> Any:
     if type(old) is Unknown and not old.tainted and node.op in ("+", "-") and type(value) in (Linear, Tensor):
         # an accumulator whose start is not in sight: what it has gained is what counts
         old = 0
+    if isinstance(old, Thing) and old.kind == "gradient":
+        return rescaled_gradient(ev, old, node.op, value, node)
     result = binary(ev, node.op, old, value, node, node.target, node.value)
     if node.op == "+" and type(result) is Linear:
         return accumulated(ev, node, result, node.value, path_text(node.target))
     if type(old) is Linear and old.state != FLOAT and type(result) is Linear and node.op in ("/", "*"):
         return in_place(ev, node, old, result, node.op)
     return result
+
+
+def rescaled_gradient(ev: Evaluator, gradient: Thing, op: str, value: Any, node: ir.Node) -> Thing:
+    """`p.grad /= n`: what the gradients hold is scaled by hand."""
+    factor = scalar(ev, value, node)
+    if op not in ("*", "/") or factor is None or factor.coded == 0:
+        ev.world.doubt("gradients are written by hand", node)
+    else:
+        ev.world.scale_gradients(node, factor.coded if op == "*" else 1 / Fraction(factor.coded))
+    return gradient
 
 
 def accumulated(ev: Evaluator, node: ir.Node, result: Linear, operand: ir.Expr | None, name: str) -> Linear:

@@ -8,6 +8,7 @@ from losslint.contracts.frameworks import SCALER_CALLABLES
 from losslint.interpreter import arithmetic, frameworks, library, methods, roles
 from losslint.interpreter.program import path_of
 from losslint.interpreter.values import (
+    GRAPH,
     Bag,
     ClassValue,
     Closure,
@@ -179,7 +180,7 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
     ev.world.entered.add(function)
     guards, world.guards = world.guards, list(world.guards)
     entry = world.entry
-    if entry is None and world.live and node is not None and arithmetic.tainted([*args, *kwargs.values()]):
+    if entry is None and world.live and node is not None and any(map(_is_figure, [*args, *kwargs.values()])):
         world.entry = node
     try:
         world.tick()
@@ -187,12 +188,32 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
         ended = ev.block(function.body, scope)
         returned = ev.returned
         ev.returned = None
+        if ended == 4:
+            # a method that only raises stands for one of a subclass that is not in sight
+            return Unknown(f"{function.name}()", varies=True)
         return returned[0] if ended == 3 and returned is not None else None
     finally:
         world.guards = guards
         world.entry = entry
         world.no_grad -= no_grad
         ev.stack.pop()
+
+
+def _handed_back(ev: Evaluator, value: Any, node: ir.Return) -> Any:
+    """What a function returns that has run over batches: figures of the pass, and the line that hands them out."""
+    if type(value) is Linear and value.state != GRAPH:
+        steps = ev.world.remember(value.steps, (node, "return", None, 0, ""), value.weights)
+        return Linear(value.weights, steps, value.state, value.vector, value.notes)
+    if type(value) is tuple:
+        return tuple(_handed_back(ev, part, node) for part in value)
+    if type(value) is dict:
+        return {key: _handed_back(ev, part, node) for key, part in value.items()}
+    return value
+
+
+def _is_figure(value: Any) -> bool:
+    """Whether a value is a loss, or another figure of the batch."""
+    return arithmetic.tainted(value) or (type(value) is Tensor and "nonlinear" in value.traits)
 
 
 def bind_parameters(

@@ -130,7 +130,9 @@ def _pair(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Compare, const
         return (left == right) is (op == "==")
     if type(left) in (Tensor, Linear) or type(right) in (Tensor, Linear):
         if type(left) in (Tensor, Linear) and left.state and not arithmetic.tainted(left):
-            return ev.tensor(node, traits=frozenset({"mask"}))
+            # a tensor against a number marks what counts; against another tensor it is a result
+            both = type(right) in (Tensor, Linear)
+            return ev.tensor(node, traits=frozenset({"comparison"} if both else {"mask"}))
         return Unknown("comparison", varies=True)
     counter = first if first is not None else second
     if counter is not None and counter.kinds & COUNT and ev.world.live and not constant:
@@ -346,6 +348,9 @@ def _static(ev: Evaluator, test: Unknown, node: ir.Node, statement: ir.If | None
             world.condition_nodes.setdefault(atom, node)
         return decided is positive
     taken = _default(test, atom, positive)
+    if statement is not None and "scaler" in test.path and "unscale_" in statement.facts.calls and atom[0] != "some":
+        # whether the scaler has unscaled already is a question about its state, which the run knows
+        return positive
     if statement is not None:
         body = statement.body[-1] if statement.body else None
         if isinstance(body, ir.Raise) or (isinstance(body, (ir.Return, ir.Continue, ir.Break)) and not world.live):

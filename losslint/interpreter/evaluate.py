@@ -361,7 +361,10 @@ class Evaluator:
         return self._batches(Loader(value.path, assumed=True), node)
 
     def _batches(self, loader: Loader, node: ir.For | ir.While) -> Iterator[Any]:
-        for visit in self.world.batches(loader.path, node, loader.assumed):
+        limit = arithmetic.number(self, loader.limit) if loader.limit is not None else None
+        for place, visit in enumerate(self.world.batches(loader.path, node, loader.assumed)):
+            if limit is not None and place >= limit.value:
+                return
             yield Tensor(node, visit, traits=_BATCH_TRAITS)
 
     def _micro_batches(self, key: Key, node: ir.For) -> Iterator[Any]:
@@ -525,7 +528,7 @@ class Evaluator:
         if name == "grad":
             if value is None:
                 self.world.zero(target, "", True)
-            else:
+            elif not (isinstance(value, Thing) and value.kind == "gradient"):
                 self.world.doubt("gradients are written by hand", target)
             return
         value = self._named(name, value, source)
@@ -617,6 +620,8 @@ class Evaluator:
             stored = self.stored.get((receiver.path, name), _MISSING)
             if stored is not _MISSING:
                 return stored
+            if name == "grad":
+                return Thing("gradient", f"{receiver.path}.grad", {})
             if name == "loss" and self.world.live and not receiver.tainted:
                 return self.tensor(node, evidence=1)
             path = f"{receiver.path}.{name}"
@@ -749,29 +754,31 @@ class Evaluator:
 
     def report(self, node: ir.Node, values: list[Any], sink: str) -> None:
         """Records every loss among the values that are shown to a person."""
-        self._report(node, values, sink, (), 0)
+        self._report(node, values, sink, (), _label(node))
 
-    def _report(self, node: ir.Node, value: Any, sink: str, position: tuple[Any, ...], depth: int) -> None:
-        if depth > 5:
+    def _report(self, node: ir.Node, value: Any, sink: str, position: tuple[Any, ...], label: str) -> None:
+        if len(position) > 5:
             return
         if isinstance(value, (list, tuple)):
+            words = " ".join([label, *(part for part in value[:_LIST_LIMIT] if isinstance(part, str))])
             for place, part in enumerate(value[:_LIST_LIMIT]):
-                self._report(node, part, sink, (*position, place), depth + 1)
+                self._report(node, part, sink, (*position, place), words)
         elif isinstance(value, dict):
             for key, part in value.items():
-                self._report(node, part, sink, (*position, str(key)), depth + 1)
+                self._report(node, part, sink, (*position, str(key)), f"{label} {key}")
         elif isinstance(value, Text):
-            self._report(node, value.parts, sink, position, depth + 1)
+            self._report(node, value.parts, sink, position, label)
         elif isinstance(value, Tensor) and value.evidence:
-            self._figure(node, arithmetic.linear(self, value), sink, position)
+            self._figure(node, arithmetic.linear(self, value), sink, position, label)
         elif isinstance(value, Linear):
-            self._figure(node, value, sink, position)
+            self._figure(node, value, sink, position, label)
 
-    def _figure(self, node: ir.Node, form: Linear | None, sink: str, position: tuple[Any, ...]) -> None:
+    def _figure(
+        self, node: ir.Node, form: Linear | None, sink: str, position: tuple[Any, ...], label: str
+    ) -> None:
         world = self.world
         if form is None or not form.weights:
             return
-        label = next((str(part) for part in reversed(position) if isinstance(part, str)), "")
         world.figures.append(
             Figure(
                 node,
@@ -792,7 +799,7 @@ class Evaluator:
     def stored_figure(self, node: ir.Node, form: Linear, name: str) -> None:
         """A figure kept in a list outside the batch loop: the curve that is plotted later."""
         if not self.world.live:
-            self._figure(node, form, "append", (name,))
+            self._figure(node, form, "append", (name,), name)
 
     def keep(self, node: ir.Node, items: list[Any], value: Linear, name: str) -> None:
         """Remembers a list that keeps the graphs of several batches alive."""
@@ -853,6 +860,13 @@ class Evaluator:
 
 
 _BATCH_TRAITS = frozenset({"batch"})
+
+
+def _label(node: ir.Node) -> str:
+    """The words that a sink puts beside its figures: keywords of a call, the name that is returned."""
+    if isinstance(node, ir.Call):
+        return " ".join(argument.keyword for argument in node.arguments if argument.keyword)
+    return path_of(node.value) if isinstance(node, ir.Return) and node.value is not None else ""
 
 
 def _is_empty_sum(value: Any) -> bool:

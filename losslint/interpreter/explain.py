@@ -119,6 +119,8 @@ def _verb(step: Step) -> str:
         return f"added up over batches in `{step.of}`" if step.of else "added up over batches"
     if step.verb == "append":
         return "kept for each batch"
+    if step.verb == "return":
+        return "returned"
     if step.verb == "scale":
         return "multiplied by the AMP scale"
     if step.verb == "mean":

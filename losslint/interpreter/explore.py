@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from losslint import units
-from losslint.interpreter import calls, roles
+from losslint.contracts.frameworks import LIGHTNING
+from losslint.interpreter import arithmetic, calls, roles
 from losslint.interpreter.evaluate import Evaluator
 from losslint.interpreter.ledger import Loop, Window
-from losslint.interpreter.program import BACKWARD, Program, loops
+from losslint.interpreter.program import BACKWARD, Program, loops, path_of
 from losslint.interpreter.values import WINDOW, BATCH, Closure, ClassValue, Instance, Key, Linear, Number
 from losslint.interpreter.world import OutOfFuel, Settings, World
 from losslint.lowering import ir
@@ -75,11 +76,15 @@ class Explorer:
         for function in [*first, *(f for f in functions if f.name in called)]:
             yield Root("method" if function.outer else "function", function, function.outer)
         for function in program.module.functions:
-            if function.outer and function.name == "training_step" and program.reaches_backward(function.facts):
+            if function.outer and function.name == "training_step" and self._is_lightning(function.outer):
                 yield Root("training_step", function, function.outer)
         for cls in program.module.classes:
             if _meter_method(cls) is not None:
                 yield Root("meter", None, cls.name)
+
+    def _is_lightning(self, name: str) -> bool:
+        cls = next((cls for cls in self.program.module.classes if cls.name == name), None)
+        return cls is not None and any("Lightning" in path_of(base) for base in cls.bases)
 
     def _leads_to_loop(self, statement: ir.Stmt) -> bool:
         program = self.program
@@ -329,7 +334,16 @@ def _run_training_step(ev: Evaluator, closure: Closure) -> None:
                     continue
                 counts = "idx" in parameter.name or parameter.name in ("i", "step", "iteration", "batch_nb")
                 arguments.append(place if counts else ev.tensor(function, traits=frozenset({"batch"})))
-            calls.invoke(ev, closure, arguments, {}, None)
+            value = calls.invoke(ev, closure, arguments, {}, None)
+            if isinstance(value, dict):
+                value = value.get("loss")
+            form = arithmetic.linear(ev, value)
+            manual = closure.receiver.attributes.get("automatic_optimization") is False
+            if form is not None and not manual:
+                # the trainer divides by its window and steps when it is full: seen from here, every batch is one step
+                ev.world.backward(_last_return(function), form, 1, LIGHTNING.name)
+                ev.world.step(function, "trainer", False, LIGHTNING.name)
+                ev.world.zero(function, "trainer", False)
 
 
 # ---------------------------------------------------------------- meters

@@ -175,6 +175,9 @@ def inherited_call(
     from losslint.interpreter import methods
 
     world = ev.world
+    if name == "zero_grad":
+        world.zero(node, receiver.path, True)
+        return None
     if name == "manual_backward" and args:
         form = arithmetic.linear(ev, args[0])
         if form is not None:

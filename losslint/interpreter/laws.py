@@ -39,6 +39,11 @@ def sites_of(backward: Backward) -> list[Site]:
     return list(dict.fromkeys(site for site, _ in backward.weights))
 
 
+def spans_batches(backward: Backward) -> bool:
+    """Whether a loss is made of several batches at once, as a contrastive loss over cached features is."""
+    return any("several batches" in site.traits for site in sites_of(backward))
+
+
 def all_summed(backward: Backward) -> bool:
     """Whether every loss in a backward is a sum over its batch: normalised elsewhere, by a total."""
     return all(site.reduction == "sum" for site in sites_of(backward))

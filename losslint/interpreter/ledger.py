@@ -44,6 +44,12 @@ class Reading:
         """The line where batches are added up."""
         return next((step for step in reversed(self.steps) if step.verb in ("+=", "append")), None)
 
+    @property
+    def handed_out(self) -> ir.Node:
+        """The line that gives the figure out: where a function returns it, else where it is shown."""
+        returned = next((step.node for step in reversed(self.steps) if step.verb == "return"), None)
+        return returned if returned is not None else self.figure.node
+
     def added_at(self, *made: Step) -> ir.Node | None:
         """The line to mark in a sum over batches: where the loop hands its loss to a meter, or the adding line itself
         where there is no meter or where what is wrong (`made`) happens inside of it."""
@@ -274,10 +280,6 @@ class Loop:
         figure = _representative(_by_place(self.base)[(reading.figure.node, reading.figure.position)])
         return any(visit in trained for site, visit in figure.weights if site.evidence)
 
-    def label(self, figure: Figure) -> str:
-        """The words that stand with a figure where it is shown."""
-        return figure.label
-
     def _first(self, reading: Reading, passage: int | None = None) -> list[Figure]:
         figures = _by_place(self.base)[(reading.figure.node, reading.figure.position)]
         return figures if passage is None else [f for f in figures if f.passage == passage]
@@ -342,17 +344,23 @@ class Loop:
         """Whether the last batch of the pass behind a figure may be short."""
         return bool(reading.loader) and reading.visits == self.base.settings.batches
 
-    def nonlinear_figures(self) -> Iterator[tuple[Figure, Step]]:
-        """Figures in which a nonlinear function of each batch's loss is added up over batches, with the adding line."""
+    def nonlinear_figures(self) -> Iterator[tuple[Figure, Step, Site]]:
+        """Figures in which a nonlinear function of each batch is added up over batches, with the adding line and the
+        place of the function. One that is trained on is the loss itself; of a batch of one sample it is a figure of the
+        sample."""
         seen = set()
         for figure in self.base.figures:
-            bent = [(site, visit) for site, visit in figure.weights if "nonlinear" in site.traits]
+            bent = [
+                (site, visit)
+                for site, visit in figure.weights
+                if "nonlinear" in site.traits and site.node not in self.trained and self.base.visits[visit].size != 1
+            ]
             if len({visit for _, visit in bent}) < 2:
                 continue
             added = next((step for step in reversed(figure.steps) if step.verb in ("+=", "append")), None)
             if added is not None and added.node not in seen:
                 seen.add(added.node)
-                yield figure, added
+                yield figure, added, bent[0][0]
 
     def keeps_graph(self, retained: Retained) -> bool:
         """Whether graphs are built at all where nothing is trained: an evaluation without `no_grad` does."""
@@ -405,6 +413,10 @@ class Loop:
             return None
         left = {visit for visit in mine if reached.get(visit) != first}
         if not left or len(left) >= world.settings.window:
+            return None
+        usual = {len({c.atom[1] for c in step.fresh}) for step in world.steps}
+        if usual == {world.settings.window} and any(visit in reached for visit in left):
+            # the gate counts on over the end of a pass: every window is whole
             return None
         dropped = {c.atom[1] for zeroing in world.zeroings for c in zeroing.lost}
         return Leftover(len(left), any(visit in reached for visit in left) and not left <= dropped)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from losslint import units
 from losslint.contracts.frameworks import SCALER_CALLABLES
+from losslint.contracts.metrics import PER_SAMPLE, SET_SCORES
 from losslint.contracts.torch import CLIPPING, CRITERIA, FUNCTIONAL, NO_GRAD, NONLINEAR, TOKEN_AVERAGING
 from losslint.interpreter import arithmetic, frameworks, methods, roles
 from losslint.interpreter.values import (
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 Handler = Callable[["Evaluator", list[Any], dict[str, Any], ir.Call], Any]
 
 _PROGRESS = frozenset(
-    "tqdm track progress_bar prefetch cycle islice auto tqdm_notebook trange_wrapper ProgressBar metric_log_every".split()
+    "tqdm track progress_bar prefetch cycle auto tqdm_notebook trange_wrapper ProgressBar metric_log_every".split()
 )
 
 
@@ -83,13 +84,21 @@ def _zip(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) 
 
     def wrap(place: int, item: Any) -> tuple[Any, ...]:
         others = [Tensor(node, ev.world.visit()) if ev.world.live else Unknown("zip", varies=True) for _ in args]
-        return tuple(item if at == lead else _counted(arg, place, others[at]) for at, arg in enumerate(args))
+        return tuple(item if at == lead else _counted(ev, arg, place, others[at]) for at, arg in enumerate(args))
 
     return Iteration(args[lead] if args else Unknown("zip"), wrap)
 
 
-def _counted(value: Any, place: int, other: Any) -> Any:
-    return place if isinstance(value, RangeValue) else other
+def _counted(ev: Evaluator, value: Any, place: int, other: Any) -> Any:
+    """What a range beside a loader gives in the same place; `cycle(range(…))` starts over."""
+    if not isinstance(value, RangeValue):
+        return other
+    numbers = [arithmetic.number(ev, argument) for argument in value.arguments]
+    start = int(numbers[0].value) if len(numbers) > 1 and numbers[0] is not None else 0
+    stop = numbers[-1] if len(numbers) < 3 else None
+    if stop is None or stop.value <= start:
+        return Unknown("counter", varies=True)
+    return start + place % (int(stop.value) - start)
 
 
 def _len(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -296,6 +305,9 @@ def call_library(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, An
     if handler is not None:
         return handler(ev, args, kwargs, node)
     root = path.split(".", 1)[0]
+    if root == "sklearn" and name in SET_SCORES and ev.world.live:
+        per_sample = kwargs.get("average") in PER_SAMPLE
+        return ev.tensor(node, traits=frozenset() if per_sample else frozenset({"nonlinear"}), state=FLOAT)
     if name in CLIPPING:
         ev.world.clip(node)
         return Unknown("norm", varies=True)
@@ -359,7 +371,7 @@ def functional(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any]
             traits.add("ignore_index")
         if kwargs.get("weight") is not None:
             traits.add("class weights")
-    return ev.loss(node, _reduction(kwargs), 3, "", frozenset(traits))
+    return ev.loss(node, _reduction(kwargs), 3, "", frozenset(traits) | arithmetic.spanning(*args))
 
 
 def _numeric(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -386,7 +398,10 @@ def _numeric(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], 
     if name in ("stack", "cat", "hstack", "concatenate", "vstack"):
         if isinstance(value, (list, tuple)) and any(isinstance(item, Linear) for item in value):
             return Bagged.of(value)
-        return ev.tensor(node) if ev.world.live else Unknown(name)
+        tensors = [item for item in value if isinstance(item, Tensor)] if isinstance(value, (list, tuple)) else []
+        spans = len({tensor.visit for tensor in tensors}) > 1
+        traits = frozenset({arithmetic.SPANS}) if spans else arithmetic.spanning(*tensors)
+        return ev.tensor(node, traits=traits) if ev.world.live or tensors else Unknown(name)
     if name in ("zeros", "zeros_like", "zeros_tensor") and not (args and isinstance(args[0], Tensor)):
         return 0
     if name in ("isnan", "isinf", "isfinite", "allclose", "equal", "any", "all"):
@@ -466,7 +481,8 @@ def _plugin(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Cal
 
 def _deepspeed(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     engine = frameworks.make_engine(ev, node)
-    return (engine, engine, Unknown("loader"), Thing("scheduler", "scheduler", {"framework": True}))
+    optimizer = Thing("optimizer", ev.unique("optimizer"), {})
+    return (engine, optimizer, Unknown("loader"), Thing("scheduler", "scheduler", {"framework": True}))
 
 
 def _context(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -501,6 +517,17 @@ def _counter(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Ca
 
 def _deque(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     return list(args[0]) if args and isinstance(args[0], (list, tuple)) else []
+
+
+def _islice(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
+    value = args[0] if args else Unknown("islice")
+    if isinstance(value, Unknown) and roles.is_loader(value.path):
+        value = Loader(value.path, assumed=True)
+    if isinstance(value, Loader) and len(args) == 2:
+        part = Loader(value.path, value.dataset, value.assumed)
+        part.drop_last, part.batch_size, part.limit = value.drop_last, value.batch_size, args[1]
+        return part
+    return value
 
 
 def _partial(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -539,6 +566,7 @@ _LIBRARY: dict[str, Handler] = {
     "trange": _trange,
     "deepcopy": _first,
     "chain": _first,
+    "islice": _islice,
     "enumerate": _enumerate,
     "range": _range,
     "print": _print,

@@ -93,6 +93,8 @@ def attribute(ev: Evaluator, receiver: Any, name: str, node: ir.Expr) -> Any:
             return _accelerator_attribute(receiver, name)
         if receiver.kind == "meter":
             return None
+        if receiver.kind == "gradient":
+            return receiver if name == "data" else Unknown(f"{receiver.path}.{name}", varies=True)
         if receiver.kind in ("namespace",):
             return ev.guess(f"{receiver.path}.{name}")
         return Method(receiver, name) if receiver.kind not in ("model", "context") else Unknown(f"{receiver.path}.{name}")
@@ -273,6 +275,8 @@ def call_method(
     if isinstance(receiver, Tensor):
         return _tensor_method(ev, receiver, name, args, kwargs, node)
     if isinstance(receiver, Thing):
+        if receiver.kind == "gradient":
+            return _gradient_method(ev, receiver, name, args, node)
         return _thing_method(ev, receiver, name, args, kwargs, node)
     if isinstance(receiver, list):
         return _list_method(ev, receiver, name, args, kwargs, node, receiver_node)
@@ -299,6 +303,20 @@ def call_method(
     if isinstance(receiver, (Number, int)) and name in ("add_", "add") and args:
         return arithmetic.binary(ev, "+", receiver, args[0], node, receiver_node, node)
     return Unknown(f"{name}()", bool(ev.world.live), arithmetic.tainted([*args, *kwargs.values()]))
+
+
+def _gradient_method(ev: Evaluator, gradient: Thing, name: str, args: list[Any], node: ir.Call) -> Any:
+    """A method of `p.grad` (or of `p.grad.data`)."""
+    if name in _IN_PLACE and args:
+        return arithmetic.rescaled_gradient(ev, gradient, _IN_PLACE[name], args[0], node)
+    if name == "zero_":
+        ev.world.zero(node, "", True)
+    elif name in ("add_", "copy_", "sub_", "clamp_", "set_"):
+        if name != "clamp_":
+            ev.world.doubt("gradients are written by hand", node)
+    elif name in ("detach_", "detach", "requires_grad_"):
+        return gradient
+    return Unknown(f"{gradient.path}.{name}()", varies=True)
 
 
 def as_float(ev: Evaluator, value: Linear | Tensor) -> Linear:
@@ -378,7 +396,8 @@ def _summed(ev: Evaluator, form: Linear, node: ir.Call, args: list[Any], kwargs:
     if not form.vector:
         return form
     if _over_one_dimension(ev, args, kwargs):
-        return form
+        # masked entries are summed away here: a mean of what follows is over samples
+        return Linear(form.weights, form.steps, form.state, True, form.notes - {"masked"})
     sizes = {visit: ev.world.visits[visit].size for _, visit in form.weights if visit >= 0}
     weights = {atom: exact(weight * sizes.get(atom[1], units.BATCH)) for atom, weight in form.weights.items()}
     steps = ev.world.remember(form.steps, (node, "sum", None, BATCH, ""), weights)
@@ -430,7 +449,7 @@ def _tensor_method(
     if name in ("isnan", "isinf", "isfinite", "any", "all"):
         return Tensor(node, tensor.visit, DETACHED, None, 0, frozenset({"mask"}))
     traits = tensor.traits & {"batch", "mask"}
-    return Tensor(node, tensor.visit, tensor.state, None, 0, traits)
+    return Tensor(node, tensor.visit, tensor.state, None, 0, traits | arithmetic.spanning(tensor, *args))
 
 
 def _chunks(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -444,7 +463,7 @@ def _list_method(
 ) -> Any:
     if name in ("append", "appendleft", "add") and args:
         value = args[0]
-        if isinstance(value, Tensor) and value.evidence:
+        if isinstance(value, Tensor) and (value.evidence or "nonlinear" in value.traits):
             value = arithmetic.linear(ev, value)
         if isinstance(value, Linear):
             held = arithmetic.path_text(receiver_node)
@@ -516,7 +535,8 @@ def call_thing(ev: Evaluator, thing: Thing, args: list[Any], kwargs: dict[str, A
             reduction = kwargs["reduction"] if isinstance(kwargs["reduction"], str) else None
         else:
             reduction = thing.data["reduction"]
-        return ev.loss(node, reduction, 3, "", thing.data.get("traits", frozenset()))
+        traits = thing.data.get("traits", frozenset()) | arithmetic.spanning(*args)
+        return ev.loss(node, reduction, 3, "", traits)
     if thing.kind in ("model", "engine"):
         return ev.tensor(node)
     if thing.kind == "scaler_callable":
@@ -583,6 +603,8 @@ def _model_method(ev: Evaluator, thing: Thing, name: str, args: list[Any], kwarg
 def _optimizer_method(
     ev: Evaluator, owner: Any, path: str, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call
 ) -> Any:
+    from losslint.interpreter import calls
+
     world = ev.world
     if name in ("step", "zero_grad") and frameworks.is_gated(owner):
         return None
@@ -591,6 +613,10 @@ def _optimizer_method(
             if args and not isinstance(args[0], (Unknown, Closure)):
                 return None
             world.doubt("the step is given a closure", node)
+            closure = args[0] if args else kwargs["closure"]
+            if isinstance(closure, Closure):
+                calls.invoke(ev, closure, [], {}, node)
+                world.step(node, path, False)
             return Unknown("loss", varies=True, tainted=True)
         world.step(node, path, False)
         return None
@@ -793,6 +819,9 @@ def unknown_call(
         value = next((item for item in everything if isinstance(item, Linear)), None)
         if value is not None:
             return Linear(value.weights, value.steps, min(value.state, DETACHED), value.vector, value.notes)
+    if "zero_grad" in name:
+        ev.world.zero(node, path, True)
+        return None
     if lossy and "clip" in name:
         return Unknown(name, varies=True)
     if "clip_grad" in name:

@@ -53,6 +53,8 @@ class Program:
     def _reach(self) -> Reach:
         reach = Reach()
         functions = self._functions()
+        for body in (self.module.body, *(function.body for function in functions)):
+            reach.loss.update(_bound_criteria(body))
         changed = True
         # forward, step, update and __init__ are names that every other class has: only calls of a more telling name count
         common = {"forward", "step", "update", "__init__", "__call__", "run", "main", "get", "log", "reset"}
@@ -201,6 +203,16 @@ class LoopRole:
 
     def __repr__(self) -> str:
         return f"LoopRole({self.relevant=}, {self.backward=}, {self.outer=}, {self.steps_itself=})"
+
+
+def _bound_criteria(block: ir.Block) -> Iterator[str]:
+    """The names that hold a loss function: `mse = nn.MSELoss()`."""
+    for statement in block:
+        if isinstance(statement, ir.Assign) and isinstance(statement.value, ir.Call):
+            if roles.last(path_of(statement.value.func)) in CRITERIA:
+                yield from filter(None, (roles.last(path_of(target)) for target in statement.targets))
+        for inner in blocks(statement):
+            yield from _bound_criteria(inner)
 
 
 def _bytes(path: Path) -> bytes:

@@ -185,14 +185,15 @@ class Tensor:
 class Loader:
     """Something that gives batches (or the samples behind them, where `dataset`)."""
 
-    __slots__ = ("assumed", "batch_size", "dataset", "drop_last", "even", "path", "subset")
+    __slots__ = ("assumed", "batch_size", "dataset", "drop_last", "limit", "path", "rows", "subset")
 
     def __init__(self, path: str, dataset: bool = False, assumed: bool = False) -> None:
         self.path = path
         self.dataset = dataset
         self.assumed = assumed
         self.drop_last = False
-        self.even = False
+        self.limit: Any = None
+        self.rows: Any = None
         self.subset = False
         self.batch_size: Any = None
 

@@ -84,7 +84,8 @@ class Event(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A loss that a person reads: printed, logged, returned, stored. `live`: inside a loop over batches."""
+    """A loss that a person reads: printed, logged, returned, stored. `live`: inside a loop over batches; `label`: the
+    words that stand beside it."""
 
     node: ir.Node
     position: tuple[Any, ...]
@@ -197,6 +198,7 @@ class World:
         self.scalings: list[Scaling] = []
         self.dead_backwards: list[ir.Node] = []
         self.resets: list[Reset] = []
+        self.gradient_scalings: list[ir.Node] = []
         self.calls: list[int] = []
         self.entered: set[ir.Function] = set()
         self.sums: set[str] = set()
@@ -305,6 +307,7 @@ class World:
         weights = loss.weights
         if divide != 1:
             weights = {atom: Fraction(weight, divide) for atom, weight in weights.items()}
+        weights = {atom: weight for atom, weight in weights.items() if weight}
         for atom, weight in weights.items():
             self.contributions.append(Contribution(atom, weight, index))
         self.backwards.append(
@@ -327,7 +330,8 @@ class World:
         unscaled = self.amp.get(optimizer, AmpState(False, None)).unscaled
         held = self.contributions[start:]
         if scaler or unscaled:
-            held = [self._unscaled(c, scaler and not unscaled) for c in held]
+            # `unscale_`, or else `scaler.step`, divides by the scale whatever it finds
+            held = [c._replace(weight=Fraction(c.weight) / units.SCALE) for c in held]
         old = seen - start
         self.steps.append(
             OptimizerStep(
@@ -347,13 +351,12 @@ class World:
         if unscaled and not scaler:
             self.amp[optimizer] = AmpState(False, None)
 
-    @staticmethod
-    def _unscaled(contribution: Contribution, by_step: bool) -> Contribution:
-        """`scaler.step` divides by the scale whatever it finds; `unscale_` did so for the gradients there were."""
-        weight = Fraction(contribution.weight)
-        if by_step or weight.numerator % units.SCALE == 0:
-            return contribution._replace(weight=weight / units.SCALE)
-        return contribution
+    def scale_gradients(self, node: ir.Node, factor: Exact) -> None:
+        """Everything that the gradients hold is multiplied by hand."""
+        self.gradient_scalings.append(node)
+        for place in range(self.cleared_all, len(self.contributions)):
+            old = self.contributions[place]
+            self.contributions[place] = old._replace(weight=exact(old.weight * factor))
 
     def zero(self, node: ir.Node, optimizer: str, everything: bool) -> None:
         """Gradients are set to zero: those of one optimizer, or all of them."""
