@@ -103,7 +103,7 @@ def check(loop: Loop) -> Iterator[Draft]:
     fate = "leak into the first step of the next epoch" if left.leaked else "never reach a step"
     yield Draft(
         anchor,
-        Severity.WARNING if leaks else Severity.INFO,
+        Severity.WARNING if leaks or left.shown else Severity.INFO,
         f"when the number of batches is no multiple of `{window}`, the gradients of the last ones {fate}",
         Factor("up to " + window + " - 1 micro-batches per pass", None),
         explain.trail(loop, loop.high.backwards[-1].steps),

@@ -72,7 +72,7 @@ def check(loop: Loop) -> Iterator[Draft]:
     if not late:
         return
     backward = loop.high.backwards[0]
-    if laws.all_summed(backward):
+    if laws.all_summed(backward) or laws.out_of_sight(backward):
         return
     factor = explain.factor(loop, laws.TIMES_WINDOW)
     window = explain.window_name(loop)

@@ -102,7 +102,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         operand = f"`{explain.text(division.operand)}`" if division.operand is not None else "a sample counter"
         yield Draft(
             division.node,
-            explain.lowered(Severity.ERROR, explain.is_certain([reading.site]) and reading.split_known),
+            explain.lowered(Severity.ERROR, explain.is_certain([reading.site]) and loop.counts_own_samples(reading)),
             f"a sum of batch means is divided by {operand}, which counts samples: reported = true mean {factor.text}"
             f"{explain.in_numbers(loop, _OVER_BATCH)}{explain.assumption([reading.site])}",
             factor,

@@ -75,7 +75,7 @@ def check(loop: Loop) -> Iterator[Draft]:
     if len(held) < _ENOUGH_STEPS or held != sorted(set(held)):
         return
     # gradients that are kept only in a mode the user asks for are kept on purpose
-    if any(sibling.base.zeroings for sibling in loop.siblings):
+    if any(other.base.zeroings for other in loop.siblings if other is not loop):
         return
     # a helper that zeroes and is called, but that the run did not get into, may do it
     if loop.calls_by_name({"zero_grad"}):

@@ -91,6 +91,7 @@ from collections.abc import Iterator
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop, Reading
+from losslint.interpreter.values import KEYS
 from losslint.registry import Draft, Rule
 
 
@@ -117,13 +118,29 @@ def check(loop: Loop) -> Iterator[Draft]:
                 Factor("× epochs", None),
                 "set the sum to zero at the start of each epoch, or divide by the batches of all epochs",
             )
-        elif reading.truncated:
+        elif loop.left_out(reading):
             yield _draft(
                 loop,
                 reading,
-                "`drop_last=True` leaves samples out that the divisor counts",
+                loop.left_out(reading),
                 Factor("samples seen ÷ samples counted", None),
                 "count the samples that were seen",
+            )
+        elif loop.left_early(reading) is not None:
+            yield _draft(
+                loop,
+                reading,
+                "the loop over batches may end early, and the divisor counts all of them",
+                Factor("batches seen ÷ batches counted", None),
+                "count the batches that were run",
+            )
+        elif any(step.kinds & KEYS for step in reading.steps):
+            yield _draft(
+                loop,
+                reading,
+                "`len` of a dictionary is the number of its keys, not of samples",
+                Factor("keys ≠ samples", None),
+                "take the length of one of its tensors",
             )
 
 

@@ -123,7 +123,9 @@ def check(loop: Loop) -> Iterator[Draft]:
         if unit is None or not laws.window_divisions(reading.steps) or reading.site.node not in loop.trained:
             continue
         if unit == laws.OVER_WINDOW:
-            yield _draft(loop, reading, explain.lowered(Severity.ERROR, explain.is_certain([reading.site])))
+            # how a meter averages that is not in sight is not known
+            certain = explain.is_certain([reading.site]) and reading.figure.sink != "meter"
+            yield _draft(loop, reading, explain.lowered(Severity.ERROR, certain))
         elif unit.window == -1 and unit.batches == 1 and reading.division_is_window and not loop.divided_elsewhere(reading):
             yield _draft(loop, reading, Severity.WARNING)
 

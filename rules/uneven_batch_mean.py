@@ -69,7 +69,6 @@ from collections.abc import Iterator
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
-from losslint.interpreter.values import BATCH
 from losslint.registry import Draft, Rule
 
 
@@ -79,9 +78,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         place = reading.added_at()
         if reading.unit is None or not reading.unit.is_one or place is None or reading.division is None:
             continue
-        if reading.site.reduction == "sum" or reading.figure.live or not loop.may_end_short(reading):
-            continue
-        if any(step.kinds & BATCH for step in reading.steps):
+        if reading.figure.live or not loop.weighs_short_batch_like_a_full_one(reading):
             continue
         yield Draft(
             place,

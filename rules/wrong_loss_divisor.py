@@ -61,10 +61,12 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from losslint.findings import Factor, Law, Severity
-from losslint.interpreter import defaults, explain, laws
+from losslint.interpreter import defaults, explain, laws, roles
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.program import path_of
 from losslint.interpreter.values import BATCH, BATCHES, COUNT, SAMPLES, Step
 from losslint.interpreter.world import Backward
+from losslint.lowering import ir
 from losslint.registry import Draft, Rule
 from losslint.units import Unit
 
@@ -79,11 +81,14 @@ def check(loop: Loop) -> Iterator[Draft]:
     backward = loop.base.backwards[-1]
     if any(site.reduction != "mean" or site.evidence < 3 for site in laws.sites_of(backward)):
         return
-    division = next((step for step in reversed(backward.steps) if step.verb == "/"), None)
-    if division is None:
-        return
     if _by_position(loop):
-        yield _draft(loop, backward, division, "1, 1/2, 1/3, … from batch to batch", None)
+        for other in loop.high.backwards:
+            division = _division(other)
+            if division is not None:
+                yield _draft(loop, other, division, "1, 1/2, 1/3, … from batch to batch", None)
+                return
+    division = _division(backward)
+    if division is None:
         return
     unit = laws.mean_weight(loop)
     if unit is None or unit.other:
@@ -96,6 +101,10 @@ def check(loop: Loop) -> Iterator[Draft]:
         )
         factor = explain.factor(loop, unit)
         yield _draft(loop, backward, division, factor.text, factor)
+
+
+def _division(backward: Backward) -> Step | None:
+    return next((step for step in reversed(backward.steps) if step.verb == "/"), None)
 
 
 def _by_position(loop: Loop) -> bool:
@@ -112,7 +121,9 @@ def _other_window(loop: Loop, division: Step) -> bool:
     """Whether the divisor is a number of its own that is known to differ from the window's."""
     assert loop.window is not None
     mine = defaults.known_number(loop.program, loop.window.key)
-    if division.operand is None or mine is None:
+    if not isinstance(division.operand, (ir.Name, ir.Attr)) or mine is None:
+        return False
+    if not roles.is_window(path_of(division.operand)):
         return False
     other = defaults.number_of(loop.program, division.operand)
     return other is not None and other != mine.value

@@ -73,14 +73,13 @@ def reported_in(path: Path) -> Counter[Expected]:
 
     As on the command line, a file that the byte gate turns away is not looked at for itself.
     """
-    found: Counter[Expected] = Counter()
+    found: dict[tuple[str, int, str], Severity] = {}
     for file in python_files(path):
         if worth_parsing(file.read_bytes()):
-            found |= Counter(
-                Expected(Path(f.path).resolve().as_posix(), f.range.start_line, f.code, f.severity.label)
-                for f in analyze_path(file)
-            )
-    return found
+            for f in analyze_path(file):
+                place = (Path(f.path).resolve().as_posix(), f.range.start_line, f.code)
+                found[place] = max(found.get(place, f.severity), f.severity)
+    return Counter(Expected(*place, severity.label) for place, severity in found.items())
 
 
 def visible(findings: Counter[Expected]) -> Counter[Expected]:

@@ -67,6 +67,8 @@ def arguments(ev: Evaluator, node: ir.Call, scope: Scope) -> Arguments:
             if isinstance(value, dict):
                 kwargs.update({key: item for key, item in value.items() if isinstance(key, str)})
             else:
+                if type(value) is Tensor:
+                    ev.world.mappings.add(value.node)
                 kwargs.setdefault("**", value)
         elif argument.keyword is not None:
             kwargs[argument.keyword] = value
@@ -182,6 +184,7 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
     entry = world.entry
     if entry is None and world.live and node is not None and any(map(_is_figure, [*args, *kwargs.values()])):
         world.entry = node
+    passage = world.passage
     try:
         world.tick()
         ev.returned = None
@@ -191,7 +194,10 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
         if ended == 4:
             # a method that only raises stands for one of a subclass that is not in sight
             return Unknown(f"{function.name}()", varies=True)
-        return returned[0] if ended == 3 and returned is not None else None
+        if ended != 3 or returned is None:
+            return None
+        value, statement = returned
+        return _handed_back(ev, value, statement) if world.passage > passage else value
     finally:
         world.guards = guards
         world.entry = entry

@@ -58,6 +58,7 @@ class Evaluator:
         self.returned: Any = None
         self.stack: list[ir.Function] = []
         self.made = 0
+        self.rows: dict[str, int] = {}
         self.constructed: set[str] = set()
         self._statements: dict[type, Callable[[Any, Scope], int]] = {
             ir.Evaluate: self._evaluate,
@@ -333,7 +334,7 @@ class Evaluator:
         if isinstance(value, Chunks):
             return self._micro_batches(value.key, node)
         if isinstance(value, (list, tuple)):
-            if role.relevant and not role.outer and not world.live and value and all(map(_is_batch, value)):
+            if role.relevant and not role.outer and not world.live and value and all(methods.is_data(self, v) for v in value):
                 return self._batches(Loader("the list of batches", assumed=True), node)
             return iter(list(value)[:_LIST_LIMIT])
         if isinstance(value, (dict, set)):
@@ -362,7 +363,10 @@ class Evaluator:
 
     def _batches(self, loader: Loader, node: ir.For | ir.While) -> Iterator[Any]:
         limit = arithmetic.number(self, loader.limit) if loader.limit is not None else None
-        for place, visit in enumerate(self.world.batches(loader.path, node, loader.assumed)):
+        if loader.count is not None:
+            self.world.lengths[node] = loader.count
+        share = units.BATCH if loader.single else 1
+        for place, visit in enumerate(self.world.batches(loader.path, node, loader.assumed, share)):
             if limit is not None and place >= limit.value:
                 return
             yield Tensor(node, visit, traits=_BATCH_TRAITS)
@@ -408,9 +412,11 @@ class Evaluator:
             return self._counted_visits(start, self.window_count(key, node), node)
         if role.backward and arithmetic.static_key(upper) is not None:
             world.weak_candidates.setdefault(arithmetic.static_key(upper), node)  # type: ignore[arg-type]
-        return self._counted_batches(start, node)
+        return self._counted_batches(start, stop, node)
 
-    def _counted_batches(self, start: int, node: ir.For) -> Iterator[int]:
+    def _counted_batches(self, start: int, stop: Number | None, node: ir.For) -> Iterator[int]:
+        if stop is not None and stop.kinds == LITERAL:
+            self.world.lengths[node] = int(stop.value) - start
         for place, _ in enumerate(self.world.batches("", node, True)):
             yield start + place
 
@@ -490,9 +496,18 @@ class Evaluator:
                 for site, _ in value.weights:
                     if site.evidence == 0:
                         site.evidence = 1
+        elif kind is Loader:
+            if not value.named and name not in self.world.loaders:
+                value.path, value.named = name, True
+            self.world.loaders.setdefault(value.path, value)
+        elif kind is Loader:
+            if not value.named and name not in self.world.loaders:
+                value.path, value.named = name, True
+            self.world.loaders.setdefault(value.path, value)
         elif kind is Unknown and roles.is_loss(name) and not value.tainted and self.world.live:
             if isinstance(source, ir.Call) and (value.varies or source.arguments):
-                return arithmetic.linear(self, self.tensor(source, evidence=1))
+                # what a function that is not in sight has done to the loss is not known
+                return arithmetic.linear(self, self.tensor(source, evidence=1, traits=frozenset({"out of sight"})))
         return value
 
     def _unpack(self, targets: tuple[ir.Expr, ...], value: Any, scope: Scope, source: ir.Expr | None) -> None:
@@ -872,11 +887,3 @@ def _label(node: ir.Node) -> str:
 def _is_empty_sum(value: Any) -> bool:
     return (type(value) is int and value == 0) or (type(value) is list and not value)
 
-
-def _is_batch(value: Any) -> bool:
-    """Whether an element of a list is a batch: a tensor, or something made of tensors."""
-    if isinstance(value, (list, tuple)):
-        return any(map(_is_batch, value))
-    if isinstance(value, dict):
-        return any(map(_is_batch, value.values()))
-    return isinstance(value, Tensor) or (isinstance(value, Unknown) and value.path.startswith(("rand", "ones", "zeros", "full", "tensor")))

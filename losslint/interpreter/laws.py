@@ -44,6 +44,11 @@ def spans_batches(backward: Backward) -> bool:
     return any("several batches" in site.traits for site in sites_of(backward))
 
 
+def out_of_sight(backward: Backward) -> bool:
+    """Whether a loss comes from a function that is not in sight: it may have been divided there."""
+    return any("out of sight" in site.traits for site in sites_of(backward))
+
+
 def all_summed(backward: Backward) -> bool:
     """Whether every loss in a backward is a sum over its batch: normalised elsewhere, by a total."""
     return all(site.reduction == "sum" for site in sites_of(backward))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from losslint import units
+from losslint.interpreter import defaults
 from losslint.interpreter.program import Program
-from losslint.interpreter.values import SAMPLES, WINDOW, Atom, Exact, Key, Site, Step
+from losslint.interpreter.values import BATCHES, SAMPLES, WINDOW, Atom, Exact, Key, Loader, Site, Step
 from losslint.interpreter.world import Backward, Figure, OptimizerStep, Retained, World, Zeroing
 from losslint.lowering import ir
 
@@ -71,27 +73,14 @@ class Reading:
         """Whether the only division in the trail is the one by the window."""
         return all(step.kinds & WINDOW for step in self.steps if step.verb == "/")
 
-    @property
-    def split_known(self) -> bool:
-        """Whether the divisor is known to belong to the batches that were added up."""
-        division = self.division
-        if division is None or not division.kinds & SAMPLES:
-            return True
-        return bool(division.of) and bool(self.loader) and (
-            division.of == self.loader or f"({division.of})" in self.loader or division.of.endswith(".dataset")
-        )
-
-    @property
-    def truncated(self) -> bool:
-        """Whether the divisor counts samples that `drop_last` leaves out."""
-        return False
-
 
 class Leftover(NamedTuple):
-    """How many micro-batches are left over, and whether they leak into the next pass."""
+    """How many micro-batches are left over, whether they leak into the next pass, and whether constants of the program
+    show that there are some."""
 
     count: int
     leaked: bool
+    shown: bool
 
 
 @dataclass(eq=False)
@@ -243,16 +232,24 @@ class Loop:
             shown = _representative(indexed[max(indexed)].get(place, figures))
             visit = next((visit for s, visit in last.weights if s.node is site.node), -1)
             loader = self.base.visits[visit].loader if visit >= 0 else ""
-            yield Reading(shown, site, self._unit(values, site), visits, values, shown.steps, loader)
+            yield Reading(shown, site, self._unit(values, site, visits), visits, values, shown.steps, loader)
 
-    def _unit(self, values: dict[int, Fraction], site: Site) -> units.Unit | None:
+    def _reference(self, site: Site, per_sample: bool) -> Fraction:
+        """What counts as the loss itself. Over several batches a summed loss is compared with its mean per sample."""
+        weight = self.loss_weight(site.node)
+        if site.reduction != "sum":
+            return weight
+        if not per_sample:
+            return weight if site.node in self.trained else Fraction(units.BATCH)
+        while weight.numerator % units.BATCH == 0:
+            weight /= units.BATCH
+        return weight
+
+    def _unit(self, values: dict[int, Fraction], site: Site, visits: int) -> units.Unit | None:
         base = values.get(1)
         if not base:
             return None
-        reference = self.loss_weight(site.node)
-        if site.reduction == "sum" and site.node not in self.trained:
-            reference = Fraction(units.BATCH)
-        unit = units.read(base / reference)
+        unit = units.read(base / self._reference(site, visits > 1))
         if unit is None or unit.other:
             return None
         if len(values) < len(self.worlds):
@@ -333,16 +330,74 @@ class Loop:
     def other_split(self, reading: Reading) -> tuple[str, str] | None:
         """The loader that was added up and the other one whose length it is divided by, both by name."""
         division = reading.division
-        if division is None or not division.of or not reading.loader or reading.unit is None:
+        if division is None or not division.of or division.of in self._own_names(reading):
             return None
-        mine, other = reading.loader, division.of
-        if _split(mine) and _split(other) and _split(mine) != _split(other):
-            return mine, other
+        mine, other = _split(reading.loader), _split(division.of)
+        return (reading.loader, division.of) if mine and other and mine != other else None
+
+    def _loader(self, reading: Reading) -> Loader | None:
+        return self.base.loaders.get(reading.loader)
+
+    def _own_names(self, reading: Reading) -> set[str]:
+        """What the loader behind a figure, and the set that it walks, are called."""
+        loader = self._loader(reading)
+        names = {reading.loader, f"{reading.loader}.dataset", f"{reading.loader}.sampler"} if reading.loader else set()
+        return names | {loader.source} if loader is not None and loader.source else names
+
+    def counts_own_samples(self, reading: Reading) -> bool:
+        """Whether samples that are divided by are known to be those of the batches that were added up."""
+        division = reading.division
+        return division is None or not division.kinds & SAMPLES or division.of in self._own_names(reading)
+
+    def left_out(self, reading: Reading) -> str:
+        """Why the samples that a divisor counts are more than the loader gave; empty where they are not."""
+        division, loader = reading.division, self._loader(reading)
+        if division is None or loader is None or not division.kinds & SAMPLES or not division.of:
+            return ""
+        if division.of in (loader.source, f"{loader.path}.dataset"):
+            if loader.sampled:
+                return "the loader's sampler walks a part of the samples that the divisor counts"
+            return "`drop_last=True` leaves samples out that the divisor counts" if loader.drop_last else ""
+        walked = self.base.loaders.get(loader.source)
+        if walked is not None and walked.part_of == division.of:
+            return f"the loader walks a part of `{division.of}`, all of which the divisor counts"
+        return ""
+
+    def left_early(self, reading: Reading) -> ir.If | None:
+        """The condition on the batch's own number that ends a pass before its end, whose full length is divided by."""
+        division, loop = reading.division, self._loop_of(reading)
+        if division is None or loop is None or not division.kinds & (BATCHES | SAMPLES) or not division.of:
+            return None
+        counter = next(iter(loop.target.items), None) if isinstance(loop.target, ir.Collection) else None
+        if not isinstance(counter, ir.Name):
+            return None
+        for statement in loop.body:
+            if isinstance(statement, ir.If) and any(isinstance(inner, ir.Break) for inner in statement.body):
+                if any(_compares(test, counter.id) for test in _conjuncts(statement.test)):
+                    return statement
         return None
 
-    def may_end_short(self, reading: Reading) -> bool:
-        """Whether the last batch of the pass behind a figure may be short."""
-        return bool(reading.loader) and reading.visits == self.base.settings.batches
+    def _loop_of(self, reading: Reading) -> ir.For | None:
+        visits = [visit for figure in self._first(reading) for site, visit in figure.weights if site.node is reading.site.node]
+        loop = self.base.visits[visits[0]].loop if visits and visits[0] >= 0 else None
+        return loop if isinstance(loop, ir.For) else None
+
+    def weighs_short_batch_like_a_full_one(self, reading: Reading) -> bool:
+        """Whether the loss of a short last batch has the weight that the loss of a full batch has."""
+        loader = self._loader(reading)
+        if not reading.loader or reading.visits != self.base.settings.batches:
+            return False
+        if loader is not None and (loader.drop_last or loader.single):
+            return False
+        world = self.tail
+        figures = _by_place(world).get((reading.figure.node, reading.figure.position))
+        if not figures:
+            return False
+        full, short = set(), set()
+        for (site, visit), weight in _representative(figures).weights.items():
+            if site.node is reading.site.node and visit >= 0:
+                (full if world.visits[visit].size == units.BATCH else short).add(weight)
+        return len(short) == 1 and full == short
 
     def nonlinear_figures(self) -> Iterator[tuple[Figure, Step, Site]]:
         """Figures in which a nonlinear function of each batch is added up over batches, with the adding line and the
@@ -409,7 +464,12 @@ class Loop:
         reached = {c.atom[1]: world.visits[step.visit].passage for step in world.steps for c in step.fresh if step.visit >= 0}
         first = world.visits[world.backwards[0].visit].passage
         mine = {b.visit for b in world.backwards if world.visits[b.visit].passage == first}
-        if len(mine) != world.settings.batches or not all(world.visits[visit].loader for visit in mine):
+        length = world.lengths.get(world.visits[world.backwards[0].visit].loop)  # type: ignore[arg-type]
+        known = defaults.known_number(self.program, self.window.key) if self.window is not None else None
+        shown = length is not None and known is not None
+        if length is not None and known is not None and length % known.value == 0:
+            return None
+        if len(mine) != world.settings.batches or not (shown or all(world.visits[visit].loader for visit in mine)):
             return None
         left = {visit for visit in mine if reached.get(visit) != first}
         if not left or len(left) >= world.settings.window:
@@ -419,7 +479,7 @@ class Loop:
             # the gate counts on over the end of a pass: every window is whole
             return None
         dropped = {c.atom[1] for zeroing in world.zeroings for c in zeroing.lost}
-        return Leftover(len(left), any(visit in reached for visit in left) and not left <= dropped)
+        return Leftover(len(left), any(visit in reached for visit in left) and not left <= dropped, shown)
 
     @cached_property
     def visible_epochs(self) -> bool:
@@ -464,7 +524,7 @@ class Loop:
         base = values.get(1)
         if not base:
             return None
-        reference = self.loss_weight(site[0].node) if step.verb != "loss" else Fraction(1)
+        reference = self._reference(site[0], True) if step.verb != "loss" else Fraction(1)
         unit = units.read(base / reference)
         if unit is None:
             return None
@@ -474,12 +534,29 @@ class Loop:
 
 def _split(path: str) -> str:
     """`train`, `val` or `test`, where a name says so."""
-    words = path.lower()
-    found = {name for name, marks in _SPLITS.items() if any(mark in words for mark in marks)}
+    found = {_SPLITS[word] for word in _SPLIT_WORD.findall(path.lower())}
     return found.pop() if len(found) == 1 else ""
 
 
-_SPLITS = {"train": ("train",), "val": ("val", "dev"), "test": ("test",)}
+_SPLITS = {"train": "train", "val": "val", "eval": "val", "dev": "val", "test": "test"}
+_SPLIT_WORD = re.compile(r"(?<![a-z])(train|val(?!u)|eval|dev(?!ic)|test)")
+
+
+def _conjuncts(test: ir.Expr) -> Iterator[ir.Expr]:
+    """The parts of an `and`."""
+    if isinstance(test, ir.Logic) and test.op == "and":
+        for part in test.values:
+            yield from _conjuncts(part)
+    else:
+        yield test
+
+
+def _compares(test: ir.Expr, name: str) -> bool:
+    """Whether a test compares a name (or the number after it) with something."""
+    if not isinstance(test, ir.Compare):
+        return False
+    sides = [side.left if isinstance(side, ir.Binary) else side for side in (test.left, *test.rights)]
+    return any(isinstance(side, ir.Name) and side.id == name for side in sides)
 
 
 def _total(step: OptimizerStep) -> frozenset[tuple[ir.Node, Fraction]]:

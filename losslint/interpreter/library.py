@@ -13,11 +13,13 @@ from losslint.contracts.metrics import PER_SAMPLE, SET_SCORES
 from losslint.contracts.torch import CLIPPING, CRITERIA, FUNCTIONAL, NO_GRAD, NONLINEAR, TOKEN_AVERAGING
 from losslint.interpreter import arithmetic, frameworks, methods, roles
 from losslint.interpreter.values import (
+    AMP,
     BATCH,
     COUNT,
     DETACHED,
     FLOAT,
     GRAPH,
+    LITERAL,
     PROCESSES,
     Bag,
     Chunks,
@@ -317,6 +319,13 @@ def call_library(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, An
         return Thing("optimizer", ev.unique(name), {})
     if name in SCALER_CALLABLES:
         return Thing("scaler_callable", name, {})
+    if name == "from_pretrained" and root == "transformers" and "For" in path:
+        return Thing("model", "transformers model", {"loss": "mean"})
+    if name in ("dumps", "pformat", "yaml_dump"):
+        return Text(tuple(args))
+    if name == "dump" and root in ("json", "pickle", "yaml"):
+        ev.report(node, args[:1], path)
+        return None
     if roles.is_meter(name):
         return methods.make_meter(name)
     if name in _PROGRESS:
@@ -429,7 +438,10 @@ def _numeric(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], 
         if arithmetic.tainted(args) and not isinstance(value, Tensor):
             return Unknown(name, varies=True, tainted=True)
         return ev.tensor(node)
-    return Unknown(f"{name}({', '.join(str(getattr(arg, 'path', arg)) for arg in args[:3])})")
+    made = Unknown(f"{name}({', '.join(methods.shown(arg) for arg in args[:3])})")
+    if name in ("randn", "rand", "zeros", "ones", "arange", "empty") and isinstance(value, Number):
+        ev.rows[made.path] = int(value.value)
+    return made
 
 
 class Bagged:
@@ -454,17 +466,55 @@ def _rounded(ev: Evaluator, name: str, value: Any) -> Any:
 def _loader(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     dataset = args[0] if args else kwargs.get("dataset")
     loader = Loader(ev.unique("DataLoader"))
+    loader.named = False
     loader.drop_last = kwargs.get("drop_last") is True
     loader.batch_size = kwargs.get("batch_size", args[1] if len(args) > 1 else None)
+    by_default = len(args) < 2 and not kwargs.keys() & {"batch_size", "batch_sampler", "**"}
+    loader.single = by_default or loader.batch_size == 1
+    loader.sampled = getattr(kwargs.get("sampler"), "kind", "") == "subset sampler"
     key = arithmetic.static_key(loader.batch_size)
     if key is not None:
         ev.world.settings.overrides.setdefault(key, Number(units.BATCH, BATCH, key))
-    name = getattr(dataset, "path", "")
-    if name:
-        loader.path = f"DataLoader({name})"
+    loader.count = _batch_count(dataset, loader)
+    loader.source = str(getattr(dataset, "path", ""))
+    if loader.source:
+        loader.path = f"DataLoader({loader.source})"
+    ev.world.loaders.setdefault(loader.path, loader)
     if isinstance(dataset, Unknown):
         ev.stored.setdefault((dataset.path, "__len__"), loader)
     return loader
+
+
+def _dataset(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Loader:
+    made = Loader(ev.unique("dataset"), dataset=True)
+    made.named = False
+    first = args[0] if args else None
+    made.rows = ev.rows.get(first.path) if isinstance(first, Unknown) else None
+    return made
+
+
+def _batch_count(dataset: Any, loader: Loader) -> int | None:
+    """How many batches a loader gives, where both sizes are literals."""
+    size = loader.batch_size
+    if not isinstance(dataset, Loader) or dataset.rows is None or not isinstance(size, Number) or size.kinds != LITERAL:
+        return None
+    return dataset.rows // int(size.value) if loader.drop_last else math.ceil(dataset.rows / size.value)
+
+
+def _subset(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Loader:
+    made = _dataset(ev, args, kwargs, node)
+    made.part_of = str(getattr(args[0] if args else kwargs.get("dataset"), "path", ""))
+    return made
+
+
+def _random_split(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
+    lengths = args[1] if len(args) > 1 else kwargs.get("lengths")
+    count = len(lengths) if isinstance(lengths, (list, tuple)) else 2
+    return tuple(_subset(ev, args, kwargs, node) for _ in range(count))
+
+
+def _subset_sampler(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Thing:
+    return Thing("subset sampler", ev.unique("sampler"), {})
 
 
 def _scaler(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -490,8 +540,12 @@ def _context(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Ca
 
 
 def _scale_loss(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
-    # apex unscales when the block ends: inside it the scale is its own business
-    return args[0] if args else Unknown("scaled loss")
+    form = arithmetic.linear(ev, args[0]) if args else None
+    if form is None:
+        return args[0] if args else Unknown("scaled loss")
+    scaled = ev.world.scaled(form, units.SCALE, (node, "scale", None, AMP, ""))
+    scaled.notes |= {methods.APEX}
+    return scaled
 
 
 def _world_size(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -526,6 +580,7 @@ def _islice(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Cal
     if isinstance(value, Loader) and len(args) == 2:
         part = Loader(value.path, value.dataset, value.assumed)
         part.drop_last, part.batch_size, part.limit = value.drop_last, value.batch_size, args[1]
+        part.single = value.single
         return part
     return value
 
@@ -547,6 +602,10 @@ def _opaque_grad(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: i
 
 _LIBRARY: dict[str, Handler] = {
     "DataLoader": _loader,
+    "TensorDataset": _dataset,
+    "Subset": _subset,
+    "random_split": _random_split,
+    "SubsetRandomSampler": _subset_sampler,
     "GradScaler": _scaler,
     "ShardedGradScaler": _scaler,
     "Accelerator": _accelerator,

@@ -15,6 +15,7 @@ from losslint.interpreter.values import (
     DETACHED,
     FLOAT,
     GRAPH,
+    KEYS,
     SAMPLES,
     Bag,
     Chunks,
@@ -40,7 +41,12 @@ from losslint.lowering import ir
 if TYPE_CHECKING:
     from losslint.interpreter.evaluate import Evaluator
 
+_DATA = ("rand", "ones", "zeros", "full", "tensor", "arange", "normal")
+APEX = "scaled by apex"
+"""The note of a loss inside the block of `amp.scale_loss`."""
+
 _COUNT_LIKE = frozenset({"numel", "nelement", "__len__"})
+_WITH_MEAN_LOSS = frozenset({"output with a mean loss"})
 _IN_PLACE = {"div_": "/", "mul_": "*", "true_divide_": "/"}
 _OPERATORS = {
     "div": "/",
@@ -101,7 +107,7 @@ def attribute(ev: Evaluator, receiver: Any, name: str, node: ir.Expr) -> Any:
     if isinstance(receiver, Loader):
         if name == "dataset" or name == "sampler":
             inner = Loader(f"{receiver.path}.{name}", dataset=True)
-            inner.subset = receiver.subset
+            inner.single = receiver.single
             return inner
         if name == "batch_size":
             return Number(units.BATCH, BATCH, f"{receiver.path}.batch_size")
@@ -119,6 +125,8 @@ def attribute(ev: Evaluator, receiver: Any, name: str, node: ir.Expr) -> Any:
 def _tensor_attribute(ev: Evaluator, receiver: Tensor, name: str, node: ir.Expr) -> Any:
     if name == "shape":
         return Thing("shape", "shape", {"visit": receiver.visit})
+    if name == "loss" and _WITH_MEAN_LOSS <= receiver.traits:
+        return Tensor(node, receiver.visit, receiver.state, "mean", 3)
     if name == "loss" or (roles.is_loss(name) and name != "l"):
         return Tensor(node, receiver.visit, receiver.state, None, 1)
     if name == "data":
@@ -166,8 +174,10 @@ def item(ev: Evaluator, receiver: Any, index: Any, node: ir.Index) -> Any:
             return receiver[int(known.value)]
         return Unknown("item", varies=bool(ev.world.live), tainted=arithmetic.tainted(receiver))
     if isinstance(receiver, Tensor):
-        if isinstance(index, str) and roles.is_loss(index):
-            return Tensor(node, receiver.visit, receiver.state, None, 1)
+        if isinstance(index, str):
+            ev.world.mappings.add(receiver.node)
+            if roles.is_loss(index):
+                return Tensor(node, receiver.visit, receiver.state, None, 1)
         return Tensor(node, receiver.visit, receiver.state, None, receiver.evidence and 1, receiver.traits)
     if isinstance(receiver, Linear):
         if receiver.vector or isinstance(index, slice):
@@ -226,18 +236,34 @@ def _unknown_item(ev: Evaluator, receiver: Unknown, index: Any, node: ir.Index) 
     return Unknown(path, receiver.varies or arithmetic.varies(index), receiver.tainted)
 
 
+def is_data(ev: Evaluator, value: Any) -> bool:
+    """Whether a value is data that was there before the loop: a tensor made outside it, or something of such."""
+    if isinstance(value, (list, tuple)):
+        return any(is_data(ev, entry) for entry in value)
+    if isinstance(value, dict):
+        return any(is_data(ev, entry) for entry in value.values())
+    if isinstance(value, Tensor):
+        return value.visit >= 0 and ev.world.visits[value.visit].loop is None
+    return isinstance(value, Unknown) and value.path.startswith(_DATA)
+
+
 def length_of(ev: Evaluator, value: Any, node: ir.Node) -> Any:
     """`len(value)`: batches, samples, or the size of this batch."""
     if isinstance(value, Iteration):
         return length_of(ev, value.inner, node)
     if isinstance(value, Loader):
         if value.dataset:
-            return Number(ev.world.samples, SAMPLES, None, value.path.removesuffix(".dataset").removesuffix(".sampler"))
+            return _samples(ev, value.path, None)
         return Number(ev.world.settings.batches, BATCHES, None, value.path)
+    if isinstance(value, list) and value and all(is_data(ev, entry) for entry in value):
+        # batches that were put into a list before the loop: as many as a loader gives
+        return Number(ev.world.settings.batches, BATCHES, None, "the list of batches")
     if isinstance(value, (list, tuple, dict, set)):
+        if isinstance(value, dict) and any(isinstance(key, tuple) for key in value):
+            return _keys(ev, node)
         return len(value)
     if isinstance(value, Tensor):
-        return _batch_size(ev, value.visit)
+        return _keys(ev, node) if value.node in ev.world.mappings else _batch_size(ev, value.visit)
     if isinstance(value, Chunks):
         known = ev.world.settings.overrides.get(value.key)
         return known if known is not None else Unknown(str(value.key))
@@ -247,13 +273,29 @@ def length_of(ev: Evaluator, value: Any, node: ir.Node) -> Any:
         return Number(ev.world.size, BATCH, None)
     if isinstance(value, Unknown) and not value.varies:
         if ev.stored.get((value.path, "__len__")) is not None or roles.is_dataset(value.path):
-            return Number(ev.world.samples, SAMPLES, f"len({value.path})", value.path)
+            return _samples(ev, value.path, f"len({value.path})")
         if roles.is_loader(value.path):
             return Number(ev.world.settings.batches, BATCHES, f"len({value.path})", value.path)
         return Unknown(f"len({value.path})")
     if isinstance(value, Unknown) and value.varies and ev.world.live:
         return Number(ev.world.size, BATCH, None)
     return Unknown("len", varies=bool(ev.world.live))
+
+
+def _samples(ev: Evaluator, path: str, key: str | None) -> Number:
+    """How many samples a dataset has: as many as batches, where its loader gives them one by one."""
+    world = ev.world
+    loader = world.loaders.get(path.removesuffix(".dataset").removesuffix(".sampler"))
+    walked = [loader] if loader is not None and not loader.dataset else []
+    walked += [other for other in world.loaders.values() if other.source == path]
+    if walked and all(other.single for other in walked):
+        return Number(world.settings.batches, BATCHES | SAMPLES, key, path)
+    return Number(world.samples, SAMPLES, key, path)
+
+
+def _keys(ev: Evaluator, node: ir.Node) -> Number:
+    """`len` of a dictionary: how many tensors a batch has, whatever its size."""
+    return Number(ev.world.factor(("keys", node), "keys"), KEYS)
 
 
 # ---------------------------------------------------------------- methods
@@ -337,7 +379,7 @@ def _linear_method(
     if name == "clone":
         return Linear(form.weights, form.steps, form.state, form.vector, form.notes)
     if name == "backward":
-        world.backward(node, form)
+        world.backward(node, _without_apex_scale(form))
         return None
     if name in ("mean", "nanmean"):
         return _mean(ev, form, node, args, kwargs)
@@ -366,6 +408,14 @@ def _linear_method(
     if name in ("register_hook", "retain_grad", "zero_", "fill_", "copy_"):
         return form
     return Unknown(name, varies=True, tainted=arithmetic.is_loss(form))
+
+
+def _without_apex_scale(form: Linear) -> Linear:
+    """apex unscales the gradients when its block ends: they get the loss as it was."""
+    if APEX not in form.notes:
+        return form
+    weights = {atom: exact(Fraction(weight) / units.SCALE) for atom, weight in form.weights.items()}
+    return Linear(weights, form.steps, form.state, form.vector, form.notes)
 
 
 def _argument(node: ir.Call) -> ir.Expr:
@@ -440,6 +490,7 @@ def _tensor_method(
     if name in ("eq", "ne", "gt", "lt", "ge", "le", "logical_not", "logical_and"):
         return Tensor(node, tensor.visit, DETACHED, None, 0, frozenset({"mask"}))
     if name in ("items", "keys"):
+        ev.world.mappings.add(tensor.node)
         return [(Unknown("key", varies=True), Tensor(node, tensor.visit, tensor.state, None, 0, tensor.traits))]
     if name in ("div", "mul", "true_divide") and args:
         op = "*" if name == "mul" else "/"
@@ -538,7 +589,7 @@ def call_thing(ev: Evaluator, thing: Thing, args: list[Any], kwargs: dict[str, A
         traits = thing.data.get("traits", frozenset()) | arithmetic.spanning(*args)
         return ev.loss(node, reduction, 3, "", traits)
     if thing.kind in ("model", "engine"):
-        return ev.tensor(node)
+        return ev.tensor(node, traits=_WITH_MEAN_LOSS if thing.data.get("loss") == "mean" else frozenset())
     if thing.kind == "scaler_callable":
         return frameworks.scaler_callable(ev, args, kwargs, node)
     if thing.kind == "meter":
@@ -812,8 +863,11 @@ def unknown_call(
         ev.report(node, everything, name)
         return None
     lossy = arithmetic.tainted(everything)
-    if lossy and name in ("update", "add", "__call__", "log_loss", "push", "meter"):
+    if name in ("write_text", "writerow"):
         ev.report(node, everything, name)
+        return None
+    if lossy and name in ("update", "add", "__call__", "log_loss", "push", "meter"):
+        ev.report(node, everything, "meter")
         return None
     if lossy and any(word in name for word in ("reduce", "gather", "sync", "to_python", "to_float", "item", "detach")):
         value = next((item for item in everything if isinstance(item, Linear)), None)
@@ -838,11 +892,12 @@ def unknown_call(
     if roles.is_loader(name) and name.startswith(("get", "make", "build", "create", "prepare", "load")):
         return Unknown(path if not args else f"{path}()")
     varies = ev.world.live > 0 and (arithmetic.varies(everything) or not everything)
-    shown = ", ".join(_shown(item) for item in everything)
-    return Unknown(f"{path}({shown})", varies)
+    listed = ", ".join(shown(item) for item in everything)
+    return Unknown(f"{path}({listed})", varies)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as part of the name of an unknown one."""
     if isinstance(value, Number):
         return str(value.value)
     return str(getattr(value, "path", value if isinstance(value, (str, int)) else type(value).__name__))

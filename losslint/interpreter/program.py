@@ -198,7 +198,11 @@ class LoopRole:
             self.outer = program.only_through_loops(loop)
         self.steps_itself = self.outer and _direct_step(loop.body)
         target = loop.target.id if isinstance(loop, ir.For) and isinstance(loop.target, ir.Name) else ""
-        self.draws = target in facts.read or not facts.calls.isdisjoint(program.reach.draw)
+        self.draws = (
+            target in facts.read
+            or not facts.calls.isdisjoint(program.reach.draw)
+            or any(map(roles.gives_batch, facts.calls))
+        )
         self.nested = program.is_nested(loop)
 
     def __repr__(self) -> str:

@@ -24,6 +24,7 @@ _LOADER = re.compile(
     r"|^(train|valid|val|test|training)_?(data|set|iter|ds)$|^(data|dl|dataset)$",
     re.IGNORECASE,
 )
+_WINDOW = re.compile(r"accum|grad_?acc|update_?(freq|every)|iter_?size|micro", re.IGNORECASE)
 _BATCHES = re.compile(r"batch|chunk|micro|shard|split", re.IGNORECASE)
 _DATASET = re.compile(r"dataset$|(^|_)(set|ds|samples|sampler|subset|examples)$|(train|val|valid|test)_?set$", re.IGNORECASE)
 _BATCH_SIZE = re.compile(r"(^|_)(batch_?size|bs|bsz|bsize|train_batch_size)$", re.IGNORECASE)
@@ -38,12 +39,19 @@ _DEBUG = re.compile(
     re.IGNORECASE,
 )
 _METER = re.compile(r"(AverageMeter|RunningAverage\w*|MeanMetric|SmoothedValue|AvgMeter|AverageValueMeter)$")
+_BRACKETS = re.compile(r"\([^()\[\]]*\)|\[[^()\[\]]*\]")
 _MODEL = re.compile(r"(^|_)(model|net|network|module|encoder|decoder|student|teacher|generator|discriminator)\d?$|^net[A-Z]\w*$", re.IGNORECASE)
 _GET_BATCH = re.compile(r"(get|next|sample|load|fetch)_?\w*(batch|minibatch|data|samples?)$", re.IGNORECASE)
 
 
+@lru_cache(maxsize=8192)
 def last(path: str) -> str:
-    """The last plain name of a dotted path: `self.args.lr` gives `lr`."""
+    """The last plain name of a dotted path: `self.args.lr` gives `lr`, `make(model.parameters())` gives `make`."""
+    while "(" in path or "[" in path:
+        shorter = _BRACKETS.sub("", path)
+        if shorter == path:
+            break
+        path = shorter
     return path.rsplit(".", 1)[-1].split("[", 1)[0].split("(", 1)[0]
 
 
@@ -81,6 +89,12 @@ def is_criterion(name: str) -> bool:
 def is_loader(path: str) -> bool:
     """Whether a path reads like a data loader."""
     return bool(_LOADER.search(last(path)))
+
+
+@lru_cache(maxsize=8192)
+def is_window(path: str) -> bool:
+    """Whether a number reads like an accumulation window: never what finds one, only what tells two settings apart."""
+    return bool(_WINDOW.search(last(path)))
 
 
 @lru_cache(maxsize=8192)

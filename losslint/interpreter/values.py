@@ -24,7 +24,7 @@ Exact: TypeAlias = int | Fraction
 Key: TypeAlias = str | tuple[Any, ...]
 
 # what a number is made of, as bits
-WINDOW, BATCH, BATCHES, SAMPLES, LOG, AMP, PROCESSES, TOKENS, LITERAL, COUNT = (1 << bit for bit in range(10))
+WINDOW, BATCH, BATCHES, SAMPLES, LOG, AMP, PROCESSES, TOKENS, LITERAL, COUNT, KEYS = (1 << bit for bit in range(11))
 
 # graph state of a loss
 FLOAT, DETACHED, GRAPH = 0, 1, 2
@@ -183,19 +183,31 @@ class Tensor:
 
 
 class Loader:
-    """Something that gives batches (or the samples behind them, where `dataset`)."""
+    """Something that gives batches (or the samples behind them, where `dataset`).
 
-    __slots__ = ("assumed", "batch_size", "dataset", "drop_last", "limit", "path", "rows", "subset")
+    `source` is the path of the dataset that a loader walks; `part_of` that of the set which a dataset is a part of;
+    `sampled`: its sampler leaves samples out; `single`: its batches hold one sample; `named`: its path is a name of the
+    user's; `limit`: only so many batches are taken; `rows`: samples, `count`: batches, where constants say how many.
+    """
+
+    __slots__ = (
+        "assumed", "batch_size", "count", "dataset", "drop_last", "limit", "named", "part_of", "path", "rows", "sampled", "single", "source",
+    )  # fmt: skip
 
     def __init__(self, path: str, dataset: bool = False, assumed: bool = False) -> None:
         self.path = path
         self.dataset = dataset
         self.assumed = assumed
         self.drop_last = False
-        self.limit: Any = None
-        self.rows: Any = None
-        self.subset = False
+        self.sampled = False
+        self.single = False
+        self.named = True
+        self.source = ""
+        self.part_of = ""
         self.batch_size: Any = None
+        self.limit: Any = None
+        self.rows: int | None = None
+        self.count: int | None = None
 
 
 class Iteration:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from losslint import units
-from losslint.interpreter.values import AMP, GRAPH, WINDOW, Atom, Exact, Key, Linear, Number, Site, Step
+from losslint.interpreter.values import AMP, GRAPH, WINDOW, Atom, Exact, Key, Linear, Loader, Number, Site, Step
 
 if TYPE_CHECKING:
     from losslint.lowering import ir
@@ -200,8 +200,11 @@ class World:
         self.resets: list[Reset] = []
         self.gradient_scalings: list[ir.Node] = []
         self.calls: list[int] = []
+        self.lengths: dict[ir.Node, int] = {}
         self.entered: set[ir.Function] = set()
         self.sums: set[str] = set()
+        self.loaders: dict[str, Loader] = {}
+        self.mappings: set[ir.Node] = set()
 
         self.open_conditions: dict[Key, bool] = {}
         self.condition_nodes: dict[Key, ir.Node] = {}
@@ -241,20 +244,20 @@ class World:
     ) -> int:
         """A new batch, or one of `share` equal parts of one; returns its number."""
         size: Exact = exact(Fraction(units.BATCH, share))
-        if self.settings.short_tail and place == self.settings.batches - 1:
+        if self.settings.short_tail and place == self.settings.batches - 1 and share == 1:
             size = units.BATCH // 2
         self.visits.append(Visit(size, self.passage, place, loader, loop, assumed))
         self.current = len(self.visits) - 1
         return self.current
 
-    def batches(self, loader: str, loop: ir.Node, assumed: bool) -> Iterator[int]:
-        """One pass over a loader."""
+    def batches(self, loader: str, loop: ir.Node, assumed: bool, share: int = 1) -> Iterator[int]:
+        """One pass over a loader, whose batches are a `share` of the usual ones."""
         self.passage += 1
         outer = self.current
         self.live += 1
         try:
             for place in range(self.settings.batches):
-                yield self.enter_visit(place, loader, loop, assumed)
+                yield self.enter_visit(place, loader, loop, assumed, share)
         finally:
             self.live -= 1
             if self.live:

@@ -1,0 +1,160 @@
+"""Generates what the documentation takes from the code, so that the two cannot disagree.
+
+    python scripts/docs.py write    write docs/rules/ and the generated parts of README.md
+    python scripts/docs.py check    show what is not current; exit code 1 where anything is
+
+A rule's page is the docstring of its module. The README takes the table of rules, and a sample of the real output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from losslint.output.full import LAWS
+from losslint.registry import Rule
+from losslint.selection import Entry, catalogue
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = Path("docs", "rules")
+INDEX = PAGES / "README.md"
+README = Path("README.md")
+
+CURRENT, STALE = 0, 1
+
+SAMPLE = ("fixtures/postmortems/3-mean-times-batch-size/train.py", "--select=LL203")
+
+FAMILIES = {
+    "LL0": "Errors of use",
+    "LL1": "What reaches backward",
+    "LL2": "What the user reads",
+    "LL3": "Mixed precision",
+    "LL4": "Order of the step",
+    "LL5": "The graph",
+    "LL6": "The contract of the loss function",
+    "LL7": "Mode and state",
+    "LL8": "Registration and set-up",
+    "LL9": "Frameworks and processes",
+}
+
+_MARK = re.compile(r"# expect: ")
+
+
+def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Run the command line and return the exit code."""
+    parser = argparse.ArgumentParser(description="Generate docs/rules/ and parts of README.md from the rules.")
+    parser.add_argument("command", choices=("write", "check"))
+    options = parser.parse_args(argv)
+    wanted = generated(root)
+    stale = differing(root, wanted)
+    if options.command == "check":
+        for path in stale:
+            print(f"{path.as_posix()} is not current: run `python scripts/docs.py write`")
+        return STALE if stale else CURRENT
+    for path in stale:
+        place = root / path
+        if path in wanted:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(wanted[path], encoding="utf-8", newline="\n")
+        else:
+            place.unlink()
+        print(f"{'wrote' if path in wanted else 'removed'} {path.as_posix()}")
+    return CURRENT
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Every generated file, relative to the root, with the text it has to have."""
+    entries = catalogue()
+    files = {PAGES / f"{entry.name}.md": page(entry) for entry in entries}
+    files[INDEX] = index(entries)
+    files[README] = readme((root / README).read_text(encoding="utf-8"), entries)
+    return files
+
+
+def differing(root: Path, wanted: Mapping[Path, str]) -> list[Path]:
+    """The files that are missing, that differ, or that no rule stands behind any more."""
+    present = {path.relative_to(root) for path in (root / PAGES).glob("*.md")}
+    return sorted(path for path in present | set(wanted) if _text(root / path) != wanted.get(path))
+
+
+def page(entry: Entry) -> str:
+    """The page of one code. The marks of its examples, which tests read, become plain comments."""
+    body = _MARK.sub("# ", entry.page.strip())
+    lead, _, sections = body.partition("\n\n") if isinstance(entry, Rule) else (_sentence(entry.summary), "", body)
+    law = LAWS[entry.law]
+    facts = f"Reported at most as **{entry.severity.label}**." + (f" Law: {law}." if law else "")
+    return f"# {entry.code} {entry.name}\n\n{lead}\n\n{facts}\n\n{sections}\n"
+
+
+def index(entries: Iterable[Entry]) -> str:
+    """The table of all codes, by family."""
+    lines = [
+        "# Rules",
+        "",
+        "Each page below is the docstring of its rule. The severity is the highest that the rule reports at; most",
+        "report one level lower where a link is not resolved. `info` is hidden unless asked for.",
+    ]
+    family = ""
+    for entry in entries:
+        if entry.code[:3] != family:
+            family = entry.code[:3]
+            lines += ["", f"## {family}xx: {FAMILIES[family]}", "", *_table_head("severity")]
+        link = f"[{entry.name}]({entry.name}.md)"
+        lines.append(f"| {entry.code} | {link} | {entry.severity.label} | {_cell(entry.summary)} |")
+    return "\n".join(lines) + "\n"
+
+
+def readme(text: str, entries: Iterable[Entry]) -> str:
+    """The README with its generated parts renewed."""
+    rows = [
+        f"| {entry.code} | [{entry.name}]({PAGES.as_posix()}/{entry.name}.md) | {_cell(entry.summary)} |"
+        for entry in entries
+    ]
+    text = _replaced(text, "rules", "\n".join([*_table_head(), *rows]))
+    return _replaced(text, "sample", sample())
+
+
+def sample() -> str:
+    """What losslint really says of a post-mortem, as a block of text."""
+    command = [sys.executable, "-m", "losslint", *SAMPLE, "--isolated", "--color=never"]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode != 1 or done.stderr:
+        raise RuntimeError(f"losslint {' '.join(SAMPLE)} ended with {done.returncode}: {done.stdout}{done.stderr}")
+    return f"```console\n$ losslint {' '.join(SAMPLE)}\n{done.stdout.rstrip()}\n```"
+
+
+def _replaced(text: str, part: str, content: str) -> str:
+    """The text with what stands between the two comments of a part replaced. Raises `ValueError` where they lack."""
+    begin, end = f"<!-- generated: {part} -->\n", f"<!-- end of {part} -->"
+    before, found, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found or not found_end:
+        raise ValueError(f"the README lacks `{begin.strip()}` … `{end}`")
+    return f"{before}{begin}{content}\n{end}{after}"
+
+
+def _table_head(*columns: str) -> list[str]:
+    names = ["code", "name", *columns, "what is reported"]
+    return [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if not text.startswith("`") else f"{text}."
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
