@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,6 +18,9 @@ MAX_FOLLOWED_BYTES = 1024 * 1024
 
 MAX_FOLLOWED = 40
 """How many imported files are followed for one analysed file."""
+
+MAX_SEARCHED = 400
+"""How many files are searched for one that uses a module."""
 
 MAX_HOPS = 5
 """How many re-exports a name is followed through."""
@@ -41,6 +46,7 @@ class Project:
         self._definitions: dict[ir.Module, dict[str, Definition]] = {}
         self._followed: set[Path] = set()
         self._resolved: dict[tuple[Path, str, int], Path | None] = {}
+        self._importers: dict[Path, list[bytes]] = {}
 
     @property
     def loaded(self) -> list[ir.Module]:
@@ -97,6 +103,16 @@ class Project:
         parts = [part for part in dotted.split(".") if part]
         starts = self._starts(_absolute(path).parent, parts, 0)
         return any(any(start.joinpath(*parts).glob("*.py")) for start in starts)
+
+    def used_elsewhere(self, module: ir.Module, name: str) -> bool:
+        """Whether another file of the project imports `module` and speaks of `name`."""
+        path = _absolute(self._path(module))
+        if path not in self._importers:
+            stem = path.parent.name if path.name == "__init__.py" else path.stem
+            imports = re.compile(rb"^\s*(?:from|import)\b[^\n#]*\b" + re.escape(stem).encode() + rb"\b", re.MULTILINE)
+            found = (_bytes(file) for file in islice(_files(self.roots or (path.parent,)), MAX_SEARCHED) if file != path)
+            self._importers[path] = [data for data in found if imports.search(data)]
+        return any(name.encode() in data for data in self._importers[path])
 
     def _starts(self, folder: Path, parts: list[str], level: int) -> list[Path]:
         """The folders in which the first part of a module name is looked for, best first."""
@@ -272,6 +288,21 @@ def _name(path: Path) -> str:
     """What findings call a file: posix, relative to the working directory where it lies below it."""
     here = Path.cwd()
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
+
+
+def _files(roots: Sequence[Path]) -> Iterator[Path]:
+    """The Python files below `roots`, hidden and foreign folders left out."""
+    for root in roots:
+        for folder, inner, names in os.walk(root):
+            inner[:] = sorted(name for name in inner if not name.startswith(".") and name not in _FOREIGN_FOLDERS)
+            yield from (Path(folder, name) for name in sorted(names) if name.endswith(".py"))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes() if os.path.getsize(path) <= MAX_FOLLOWED_BYTES else b""
+    except OSError:
+        return b""
 
 
 def _is_package(folder: Path) -> bool:

@@ -85,8 +85,8 @@ def check(loop: Loop) -> Iterator[Draft]:
             yield _draft(loop, reading, explain.lowered(Severity.ERROR, known), "divided by the number of batches")
         elif reading.unit.is_one and reading.division is not None:
             yield _draft(loop, reading, Severity.INFO, "divided by the number of samples, which is right")
-        elif reading.unit == _TIMES_SAMPLES and reading.division is None and reading.figure.sink == "held":
-            if not loop.divided_elsewhere(reading):
+        elif reading.unit == _TIMES_SAMPLES and reading.division is None:
+            if not loop.divided_elsewhere(reading) and not loop.handed_to_other_files(reading):
                 yield _draft(loop, reading, Severity.WARNING, "divided by nothing in sight")
 
 

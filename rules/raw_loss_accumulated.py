@@ -121,6 +121,8 @@ def check(loop: Loop) -> Iterator[Draft]:
             else:
                 yield _draft(loop, reading, Severity.INFO, "is divided by the number of micro-batches, which is right")
         elif unit.batches == 1 and reading.division is None and not loop.divided_elsewhere(reading):
+            if loop.handed_to_other_files(reading):
+                continue
             yield _draft(loop, reading, Severity.WARNING, "is divided by nothing in sight")
 
 

@@ -86,8 +86,10 @@ def page(entry: Entry) -> str:
     """The page of one code. The marks of its examples, which tests read, become plain comments."""
     body = _MARK.sub("# ", entry.page.strip())
     lead, _, sections = body.partition("\n\n") if isinstance(entry, Rule) else (_sentence(entry.summary), "", body)
-    law = LAWS[entry.law]
-    facts = f"Reported at most as **{entry.severity.label}**." + (f" Law: {law}." if law else "")
+    law, _, meaning = LAWS[entry.law].partition(": ")
+    facts = f"Reported as **{entry.severity.label}** at most."
+    if meaning:
+        facts += f" It breaks the {law} law: {meaning}."
     return f"# {entry.code} {entry.name}\n\n{lead}\n\n{facts}\n\n{sections}\n"
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from losslint.findings import Factor, Severity
 from losslint.interpreter import defaults
 from losslint.interpreter.values import AMP, BATCH, BATCHES, PROCESSES, SAMPLES, WINDOW, Site, Step
-from losslint.lowering.positions import text
+from losslint.interpreter.roles import last
+from losslint.lowering.positions import locate, text
 from losslint.registry import Mark
 from losslint.units import Unit
 
@@ -32,7 +33,8 @@ def window_name(loop: Loop) -> str:
         return "the window"
     key = loop.window.key
     if isinstance(key, str):
-        return key.removeprefix("self.") if key.startswith("self.args.") else key
+        # `args.accum_steps` is called `accum_steps` wherever it is passed on
+        return last(key) if key.replace(".", "").replace("_", "").isalnum() else key
     known = defaults.known_number(loop.program, key)
     return known.name if known is not None and known.name else str(known.value) if known is not None else "the window"
 
@@ -72,18 +74,19 @@ def factor(loop: Loop, unit: Unit) -> Factor:
         sign = "×" if exponent > 0 else "÷"
         parts.append(f"{sign} {_name(loop, symbol)}" + (f"^{abs(exponent)}" if abs(exponent) > 1 else ""))
         known = _known(loop, symbol)
-        value = value * known**exponent if value is not None and known is not None else None
+        value = value * float(known.value) ** exponent if value is not None and known is not None else None
     return Factor(" ".join(parts) or "1", value)
 
 
-def _known(loop: Loop, symbol: str) -> float | None:
+def _known(loop: Loop, symbol: str) -> defaults.Known | None:
     if symbol == "window" and loop.window is not None:
-        known = defaults.known_number(loop.program, loop.window.key)
-        return float(known.value) if known is not None else None
-    if symbol == "batch":
-        found = defaults.named_number(loop.program, "batch_size")
-        return float(found.value) if found is not None else None
-    return None
+        return defaults.known_number(loop.program, loop.window.key)
+    return defaults.named_number(loop.program, "batch_size") if symbol == "batch" else None
+
+
+def _line(loop: Loop, known: defaults.Known) -> str:
+    place = locate(loop.program.module, [known.node]).get(id(known.node)) if known.name else None
+    return f", line {place.start_line}" if place is not None else ""
 
 
 def in_numbers(loop: Loop, unit: Unit) -> str:
@@ -93,11 +96,11 @@ def in_numbers(loop: Loop, unit: Unit) -> str:
         return ""
     symbol, exponent = symbols[0]
     known = _known(loop, symbol)
-    if known is None or known <= 1:
+    if known is None or known.value <= 1:
         return ""
-    number = f"{known ** abs(exponent):g}"
+    number = known.value ** abs(exponent)
     name = _name(loop, symbol)
-    with_name = "" if name == f"{known:g}" else f" with {name} = {known:g}"
+    with_name = "" if name == str(known.value) else f" with {name} = {known.value}{_line(loop, known)}"
     return f" ({'×' if exponent > 0 else '÷'}{number}{with_name})"
 
 

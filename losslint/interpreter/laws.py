@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -128,10 +129,9 @@ def mean_weight(loop: Loop) -> Unit | None:
             if contribution.atom[0].reduction != "mean":
                 return None
     for weight in weights.values():
-        value = Fraction(weight)
-        if value.numerator % units.SCALE == 0:
-            value /= units.SCALE
-        read.add(units.read(value))
+        unit = units.read(Fraction(weight))
+        # an AMP scale too much or too little is another law's business
+        read.add(replace(unit, scale=0) if unit is not None else None)
     return read.pop() if len(read) == 1 else None
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from losslint import units
 from losslint.interpreter import defaults
-from losslint.interpreter.program import Program
+from losslint.interpreter.program import Program, blocks
 from losslint.interpreter.values import BATCHES, SAMPLES, WINDOW, Atom, Exact, Key, Loader, Site, Step
 from losslint.interpreter.world import Backward, Figure, OptimizerStep, Retained, World, Zeroing
 from losslint.lowering import ir
@@ -270,6 +270,17 @@ class Loop:
             and other.division is not None
             for other in self.readings
         )
+
+    def handed_to_other_files(self, reading: Reading) -> bool:
+        """Whether a figure is returned to (or held for) callers in other files: what they make of it is not seen here."""
+        if reading.figure.sink not in ("return", "held"):
+            return False
+        module = self.program.module
+        home = next((f for f in module.functions if _holds(f.body, reading.figure.node) or f is reading.figure.node), None)
+        if home is None:
+            return False
+        names = {home.name, home.outer or home.name}
+        return any(self.program.project.used_elsewhere(module, name) for name in names)
 
     def is_training(self, reading: Reading) -> bool:
         """Whether the losses of a figure come from batches that were trained on."""
@@ -540,6 +551,13 @@ def _split(path: str) -> str:
 
 _SPLITS = {"train": "train", "val": "val", "eval": "val", "dev": "val", "test": "test"}
 _SPLIT_WORD = re.compile(r"(?<![a-z])(train|val(?!u)|eval|dev(?!ic)|test)")
+
+
+def _holds(block: ir.Block, node: ir.Node) -> bool:
+    """Whether a statement stands in a block, at any depth."""
+    return any(
+        statement is node or any(_holds(inner, node) for inner in blocks(statement)) for statement in block
+    )
 
 
 def _conjuncts(test: ir.Expr) -> Iterator[ir.Expr]:
