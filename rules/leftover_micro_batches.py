@@ -107,7 +107,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         f"when the number of batches is no multiple of `{window}`, the gradients of the last ones {fate}",
         Factor("up to " + window + " - 1 micro-batches per pass", None),
         explain.trail(loop, loop.high.backwards[-1].steps),
-        f"also step on the last batch (`or i + 1 == len(loader)`), with a division by the true length of that window",
+        "also step on the last batch (`or i + 1 == len(loader)`), with a division by the true length of that window",
         related=[Mark(step.node, f"one step per {window} micro-batches", "")],
     )
 

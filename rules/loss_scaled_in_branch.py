@@ -114,7 +114,7 @@ def check(loop: Loop) -> Iterator[Draft]:
     guard = found.divided.guards[-1] if found.divided.guards else None
     if divisions and divisions[-1].guards:
         guard = divisions[-1].guards[-1]
-    yield _draft(loop, node, guard, f"{found.divided_count} of {found.count}", found.undivided.node, found.divided)
+    yield _draft(loop, node, guard, f"{found.divided_count} of {found.backwards}", found.undivided.node, found.divided)
 
 
 def _draft(loop: Loop, node: ir.Node, guard: ir.If | None, share: str, backward: ir.Node, divided: object) -> Draft:

@@ -63,10 +63,11 @@ from losslint.registry import Draft, Rule
 def check(loop: Loop) -> Iterator[Draft]:
     """A masked loss is averaged over all entries, the masked ones included."""
     seen = set()
-    for record in (*loop.base.backwards, *loop.base.figures):
-        if "masked mean" not in record.notes:
+    records = [(one.notes, one.steps) for one in loop.base.backwards] + [(one.notes, one.steps) for one in loop.base.figures]
+    for notes, steps in records:
+        if "masked mean" not in notes:
             continue
-        step = next((step for step in reversed(record.steps) if step.verb == "mean"), None)
+        step = next((step for step in reversed(steps) if step.verb == "mean"), None)
         if step is None or step.node in seen:
             continue
         seen.add(step.node)
@@ -75,7 +76,7 @@ def check(loop: Loop) -> Iterator[Draft]:
             Severity.WARNING,
             "a masked loss is averaged over all entries: masked ones count as zeros and dilute it",
             Factor("share of entries that count", None),
-            explain.trail(loop, record.steps),
+            explain.trail(loop, steps),
             "divide the sum by the mask's: `(loss * mask).sum() / mask.sum()`",
         )
 

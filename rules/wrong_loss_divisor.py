@@ -70,7 +70,6 @@ from losslint.lowering import ir
 from losslint.registry import Draft, Rule
 from losslint.units import Unit
 
-
 _WRONG = (Unit(batch=-1), Unit(batches=-1), Unit(batch=-1, batches=-1))
 
 

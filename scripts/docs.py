@@ -27,7 +27,7 @@ README = Path("README.md")
 
 CURRENT, STALE = 0, 1
 
-SAMPLE = ("fixtures/postmortems/3-mean-times-batch-size/train.py", "--select=LL203")
+SAMPLE = ("fixtures/postmortems/2-raw-loss-under-accumulation/wrong_fix.py", "--select=LL202")
 
 FAMILIES = {
     "LL0": "Errors of use",

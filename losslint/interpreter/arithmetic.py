@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from losslint import units
 from losslint.contracts.torch import CURVED
 from losslint.interpreter import roles
 from losslint.interpreter.values import (
@@ -34,7 +35,8 @@ from losslint.lowering import ir
 if TYPE_CHECKING:
     from losslint.interpreter.evaluate import Evaluator
 
-_RETAINED_AT = 3
+RETAINED_AT = units.LOG + 1
+"""Batches whose graphs an accumulator holds: more than it holds where it is emptied after each window."""
 SPANS = "several batches"
 _LONGEST_LIST = 200
 _HUGE_BITS = 400
@@ -76,7 +78,7 @@ def number(ev: Evaluator, value: Any) -> Number | None:
         return Number(value, COUNT)
     if kind is Number:
         if value.key is not None:
-            return ev.world.settings.overrides.get(value.key, value)
+            return ev.world.settings.overrides.get(value.key) or value  # type: ignore[no-any-return]
         return value  # type: ignore[no-any-return]
     if kind is Unknown and not value.varies and not value.tainted:
         return ev.world.settings.overrides.get(value.path)
@@ -244,7 +246,7 @@ def _numbers(ev: Evaluator, op: str, left: Number, right: Number) -> Any:
             # both are constants of the run: the quotient is one too, and may be the window
             return Number(left.value // right.value, LITERAL, ("//", left.key, right.key), of)
         return Number(left.value // right.value, kinds & ~LITERAL, None, of)
-    if op == "**" and 0 <= right.value < 20 and Fraction(right.value).denominator == 1 and abs(left.value) < 1000:
+    if op == "**" and 0 <= right.value < 20 and Fraction(right.value).denominator == 1 and -1000 < left.value < 1000:
         return Number(exact(Fraction(left.value) ** int(right.value)), kinds, None, of)
     return Unknown(f"({left.value} {op} {right.value})")
 
@@ -367,9 +369,10 @@ def _product(ev: Evaluator, left: Any, right: Any, node: ir.Node, left_node: ir.
             notes = form.notes | ({"masked"} if "mask" in other.traits else {"weighted"})
             return Linear(form.weights, form.steps, form.state, True, notes)
         return _times(ev, form, scalar(ev, other, operand), node, operand)
-    form, other, operand = (first, right, right_node) if first is not None else (second, left, left_node)
-    assert form is not None
-    return _times(ev, form, scalar(ev, other, operand), node, operand)
+    if first is not None:
+        return _times(ev, first, scalar(ev, right, right_node), node, right_node)
+    assert second is not None
+    return _times(ev, second, scalar(ev, left, left_node), node, left_node)
 
 
 def _times(ev: Evaluator, form: Linear, factor: Number | None, node: ir.Node, operand: ir.Node) -> Any:
@@ -466,7 +469,7 @@ def accumulated(ev: Evaluator, node: ir.Node, result: Linear, operand: ir.Expr |
         result.vector,
         result.notes,
     )
-    if result.state == GRAPH and len(visits) >= _RETAINED_AT:
+    if result.state == GRAPH and len(visits) >= RETAINED_AT:
         ev.world.retained.append(Retained(ev.world.entry or node, frozenset(result.weights), name, result.steps))
     return result
 

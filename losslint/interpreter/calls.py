@@ -305,7 +305,7 @@ def construct(ev: Evaluator, cls: ClassValue, args: list[Any], kwargs: dict[str,
     if inherits(cls, "DataLoader"):
         return Loader(name)
     if inherits(cls, "Optimizer"):
-        return Thing("optimizer", ev.unique(name), {})
+        return Thing("optimizer", ev.optimizer(name, node), {})
     if inherits(cls, "_LRScheduler", "LRScheduler", "LambdaLR"):
         return Thing("scheduler", name, {})
     if inherits(cls, "dict", "defaultdict"):

@@ -212,7 +212,7 @@ def _numbers(ev: Evaluator, op: str, left: Any, right: Any, first: Number, secon
         if value is not None and literal.value > 1 and op in ("==", ">=", ">"):
             ev.world.weak_candidates.setdefault(value, node)
         reach = 2 * units.BATCHES
-        if not 0 <= literal.value <= (1 if op in ("==", "!=") else reach) and abs(literal.value) > 1:
+        if not 0 <= literal.value <= (1 if op in ("==", "!=") else reach) and literal.value not in (0, 1, -1):
             # beyond the tiny world: true on some step of the real run
             return Unknown(f"{op} {float(literal.value):g}", varies=True, likely=outcome)
     return outcome
@@ -353,9 +353,7 @@ def _static(ev: Evaluator, test: Unknown, node: ir.Node, statement: ir.If | None
         return positive
     if statement is not None:
         body = statement.body[-1] if statement.body else None
-        if isinstance(body, ir.Raise) or (isinstance(body, (ir.Return, ir.Continue, ir.Break)) and not world.live):
-            taken = not positive
-        elif isinstance(body, (ir.Continue, ir.Break, ir.Return)):
+        if isinstance(body, ir.Raise) or (isinstance(body, (ir.Return, ir.Continue, ir.Break)) and not world.live) or isinstance(body, (ir.Continue, ir.Break, ir.Return)):
             taken = not positive
     if relevant:
         world.settings.decisions[atom] = taken

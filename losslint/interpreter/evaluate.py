@@ -58,6 +58,7 @@ class Evaluator:
         self.returned: Any = None
         self.stack: list[ir.Function] = []
         self.made = 0
+        self.optimizers: dict[tuple[ir.Node | None, str], list[tuple[str, int]]] = {}
         self.rows: dict[str, int] = {}
         self.constructed: set[str] = set()
         self._statements: dict[type, Callable[[Any, Scope], int]] = {
@@ -311,6 +312,7 @@ class Evaluator:
                 self.bind(node.target, item, scope, node.iterable)
                 signal = self.block(node.body, scope)
                 if signal == BREAK:
+                    self.world.left_early.add(node)
                     return NEXT
                 if signal > CONTINUE:
                     return signal
@@ -496,11 +498,7 @@ class Evaluator:
                 for site, _ in value.weights:
                     if site.evidence == 0:
                         site.evidence = 1
-        elif kind is Loader:
-            if not value.named and name not in self.world.loaders:
-                value.path, value.named = name, True
-            self.world.loaders.setdefault(value.path, value)
-        elif kind is Loader:
+        elif kind is Loader or kind is Loader:
             if not value.named and name not in self.world.loaders:
                 value.path, value.named = name, True
             self.world.loaders.setdefault(value.path, value)
@@ -824,7 +822,7 @@ class Evaluator:
         for item in items:
             if type(item) is Linear and item.state == GRAPH:
                 atoms.update(item.weights)
-        if len({visit for _, visit in atoms}) >= 3:
+        if len({visit for _, visit in atoms}) >= arithmetic.RETAINED_AT:
             self.world.retained.append(Retained(node, frozenset(atoms), name, value.steps))
 
     # ------------------------------------------------------------ making values
@@ -864,6 +862,20 @@ class Evaluator:
         """A path for an object made by a contract."""
         self.made += 1
         return f"{path}#{self.made}"
+
+    def optimizer(self, kind: str, node: ir.Node | None) -> str:
+        """The path of an optimizer made at `node`. One that is made again after its forerunner has stepped takes its
+        place: a run over several seeds, folds or stages has one optimizer after the other, not several at once."""
+        world = self.world
+        made = self.optimizers.setdefault((node, kind), [])
+        for place, (path, since) in enumerate(made):
+            if any(step.optimizer == path and step.time > since for step in reversed(world.steps)):
+                made[place] = (path, world.now())
+                # it holds other parameters, or the same ones anew: what it did not make is not its own
+                world.cleared[path] = len(world.contributions)
+                return path
+        made.append((self.unique(kind), world.now()))
+        return made[-1][0]
 
     def log_window(self, key: Key, node: ir.Node) -> Number:
         """The modulus of a gate that is not known to be the window: a log window until a run proves otherwise."""

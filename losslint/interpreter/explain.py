@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from losslint.findings import Factor, Severity
 from losslint.interpreter import defaults
-from losslint.interpreter.values import AMP, BATCH, BATCHES, PROCESSES, SAMPLES, WINDOW, Site, Step
 from losslint.interpreter.roles import last
+from losslint.interpreter.values import AMP, BATCH, BATCHES, PROCESSES, SAMPLES, WINDOW, Site, Step
 from losslint.lowering.positions import locate, text
 from losslint.registry import Mark
 from losslint.units import Unit
 
 if TYPE_CHECKING:
     from losslint.interpreter.ledger import Loop
-    from losslint.lowering import ir
 
 _SYMBOLS = ("window", "batch", "batches", "log", "scale", "processes")
 _GENERIC = {
@@ -54,7 +53,8 @@ def unit_text(loop: Loop, unit: Unit | None) -> str:
     """A unit as a person writes it: `1`, `1/accum_steps`, `batch size · batches`."""
     if unit is None:
         return "?"
-    over, under = [], []
+    over: list[str] = []
+    under: list[str] = []
     for symbol, exponent in _exponents(unit):
         side = over if exponent > 0 else under
         side.append(_name(loop, symbol) + (f"^{abs(exponent)}" if abs(exponent) > 1 else ""))
@@ -135,6 +135,8 @@ def _verb(step: Step) -> str:
 
 def loss_words(site: Site | None) -> str:
     """What a place gives: a mean, a sum, or something taken for a mean."""
+    if site is not None and not site.evidence:
+        return "figure of the batch"
     if site is None or site.reduction is None:
         return "loss of the batch (taken for a mean)"
     return {"mean": "mean loss of the batch", "sum": "summed loss of the batch"}.get(site.reduction, "loss per sample")

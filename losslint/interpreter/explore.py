@@ -17,7 +17,7 @@ from losslint.interpreter import arithmetic, calls, roles
 from losslint.interpreter.evaluate import Evaluator
 from losslint.interpreter.ledger import Loop, Window
 from losslint.interpreter.program import BACKWARD, Program, loops, path_of
-from losslint.interpreter.values import WINDOW, BATCH, Closure, ClassValue, Instance, Key, Linear, Number
+from losslint.interpreter.values import BATCH, WINDOW, ClassValue, Closure, Instance, Key, Linear, Number
 from losslint.interpreter.world import OutOfFuel, Settings, World
 from losslint.lowering import ir
 
@@ -30,7 +30,8 @@ _TAIL_BATCHES = 7
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """Where a run starts: `script`, `function`, `method`, `training_step` or `meter`."""
+    """Where a run starts: `script`, `function`, `method`, `training_step`, `meter` or `step` (called once per batch from
+    out of sight)."""
 
     kind: str
     function: ir.Function | None
@@ -81,6 +82,12 @@ class Explorer:
         for cls in program.module.classes:
             if _meter_method(cls) is not None:
                 yield Root("meter", None, cls.name)
+        # what is called once per batch from out of sight: tried last, as the caller may be in this file
+        trains = [f for f in program.module.functions if f.parameters and not f.facts.calls.isdisjoint(BACKWARD)]
+        inner = {name for f in trains for name in f.facts.calls - {f.name}}
+        for function in sorted(trains, key=lambda f: f.name in inner):
+            if not self._holds_loop(function):
+                yield Root("step", function, function.outer)
 
     def _is_lightning(self, name: str) -> bool:
         cls = next((cls for cls in self.program.module.classes if cls.name == name), None)
@@ -264,6 +271,9 @@ def _start(ev: Evaluator, root: Root, program: Program) -> None:
     if root.kind == "training_step":
         _run_training_step(ev, closure)
         return
+    if root.kind == "step":
+        _run_step(ev, closure)
+        return
     for _ in range(2):
         ev.world.calls.append(ev.world.now())
         # the objects that the second call makes are those of the first: an optimizer made inside is one optimizer
@@ -344,6 +354,36 @@ def _run_training_step(ev: Evaluator, closure: Closure) -> None:
                 ev.world.backward(_last_return(function), form, 1, LIGHTNING.name)
                 ev.world.step(function, "trainer", False, LIGHTNING.name)
                 ev.world.zero(function, "trainer", False)
+
+
+def _run_step(ev: Evaluator, closure: Closure) -> None:
+    """A function that trains on one batch, called for each batch of two passes. Its caller may zero the gradients that
+    a step has used."""
+    function = closure.function
+    world = ev.world
+    parameters = function.parameters[1 if closure.receiver is not None else 0 :]
+    for _ in range(2):
+        for place, _visit in enumerate(world.batches("", function, True)):
+            stepped = len(world.steps)
+            arguments = {
+                parameter.name: _step_argument(ev, parameter, place)
+                for parameter in parameters
+                if parameter.kind in ("positional", "keyword")
+            }
+            calls.invoke(ev, closure, [], arguments, None)
+            if len(world.steps) > stepped:
+                world.cleared_all = len(world.contributions)
+
+
+def _step_argument(ev: Evaluator, parameter: ir.Parameter, place: int) -> Any:
+    name = parameter.name
+    if roles.is_loss(name) and not roles.is_criterion(name) or name == "loss":
+        return ev.loss(parameter, None, 1, "opaque")
+    if "idx" in name or name in ("i", "step", "iteration", "batch_nb"):
+        return place
+    if roles.is_batch(name):
+        return ev.tensor(parameter, traits=frozenset({"batch"}))
+    return ev.guess(name)
 
 
 # ---------------------------------------------------------------- meters

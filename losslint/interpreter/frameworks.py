@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from losslint import units
 from losslint.contracts.frameworks import ACCELERATE, DEEPSPEED
 from losslint.interpreter import arithmetic, roles
+from losslint.interpreter.program import path_of
 from losslint.interpreter.values import Instance, Key, Linear, Number, Tensor, Thing, Unknown
 from losslint.lowering import ir
 
@@ -37,7 +38,7 @@ def make_accelerator(ev: Evaluator, kwargs: dict[str, Any], node: ir.Call) -> Th
         steps = plugin.data.get("num_steps")
     unknown = "**" in kwargs or (plugin is not None and steps is None)
     _, window = window_of(ev, steps, node)
-    data = {"window": window, "told": steps is not None, "unknown": unknown, "micro": 0, "sync": True, "inside": 0}
+    data: dict[str, Any] = {"window": window, "told": steps is not None, "unknown": unknown, "micro": 0, "sync": True, "inside": 0}
     data["num_processes"] = Number(units.PROCESSES, 1 << 6, "num_processes")
     return Thing("accelerator", "accelerator", data)
 
@@ -61,7 +62,12 @@ def accelerator_method(
         for value in args:
             if isinstance(value, Thing):
                 value.data["prepared"] = thing
-        prepared = [value if not _names_optimizer(value) else _prepared_optimizer(value, thing) for value in args]
+        written = [argument.value for argument in node.arguments] if len(node.arguments) == len(args) else []
+        names = [path_of(argument) for argument in written] or [""] * len(args)
+        prepared = [
+            _prepared_optimizer(value, thing) if _names_optimizer(value, name) else value
+            for value, name in zip(args, names)
+        ]
         return prepared[0] if len(prepared) == 1 else tuple(prepared)
     if name == "accumulate":
         return Thing("context", "accumulate", {"accumulate": thing})
@@ -80,8 +86,8 @@ def accelerator_method(
     return Unknown(f"accelerator.{name}()", varies=bool(world.live))
 
 
-def _names_optimizer(value: Any) -> bool:
-    return type(value) is Unknown and roles.is_optimizer(value.path)
+def _names_optimizer(value: Any, name: str) -> bool:
+    return type(value) is Unknown and (roles.is_optimizer(value.path) or roles.is_optimizer(name))
 
 
 def _prepared_optimizer(value: Unknown, accelerator: Thing) -> Thing:
@@ -121,7 +127,7 @@ def make_engine(ev: Evaluator, node: ir.Call) -> Thing:
     key = "gradient_accumulation_steps"
     ev.world.candidates.setdefault(key, node)
     known = ev.world.settings.overrides.get(key)
-    return Thing("engine", ev.unique("engine"), {"window": int(known.value) if known is not None else 1, "micro": 0})
+    return Thing("engine", ev.optimizer("engine", node), {"window": int(known.value) if known is not None else 1, "micro": 0})
 
 
 def engine_method(

@@ -26,7 +26,7 @@ class Uneven(NamedTuple):
     divided: Backward
     undivided: Backward
     divided_count: int
-    count: int
+    backwards: int
     condition: ir.Node | None
 
 

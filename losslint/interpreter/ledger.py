@@ -78,7 +78,7 @@ class Leftover(NamedTuple):
     """How many micro-batches are left over, whether they leak into the next pass, and whether constants of the program
     show that there are some."""
 
-    count: int
+    batches: int
     leaked: bool
     shown: bool
 
@@ -232,7 +232,13 @@ class Loop:
             shown = _representative(indexed[max(indexed)].get(place, figures))
             visit = next((visit for s, visit in last.weights if s.node is site.node), -1)
             loader = self.base.visits[visit].loader if visit >= 0 else ""
-            yield Reading(shown, site, self._unit(values, site, visits), visits, values, shown.steps, loader)
+            unit = None if self._left_early(visit, visits) else self._unit(values, site, visits)
+            yield Reading(shown, site, unit, visits, values, shown.steps, loader)
+
+    def _left_early(self, visit: int, visits: int) -> bool:
+        """Whether the pass behind a figure was broken off: what part of the real pass that is, is not known."""
+        world = self.base
+        return visit >= 0 and world.visits[visit].loop in world.left_early and visits < world.settings.batches
 
     def _reference(self, site: Site, per_sample: bool) -> Fraction:
         """What counts as the loss itself. Over several batches a summed loss is compared with its mean per sample."""
@@ -404,7 +410,8 @@ class Loop:
         figures = _by_place(world).get((reading.figure.node, reading.figure.position))
         if not figures:
             return False
-        full, short = set(), set()
+        full: set[Exact] = set()
+        short: set[Exact] = set()
         for (site, visit), weight in _representative(figures).weights.items():
             if site.node is reading.site.node and visit >= 0:
                 (full if world.visits[visit].size == units.BATCH else short).add(weight)
@@ -453,6 +460,9 @@ class Loop:
         stepped = {step.visit for step in world.steps}
         inside = [zeroing for zeroing in world.zeroings if self._loses_its_own_pass(zeroing)]
         if self.window is None or len(inside) < max(len(stepped), 3):
+            return None
+        if any(step.framework for step in world.steps):
+            # an engine keeps gradients of its own
             return None
         return inside[0]
 
@@ -509,9 +519,8 @@ class Loop:
             visits = {c.atom[1] for c in step.fresh}
             if 0 < len(visits) < world.settings.window and step.visit >= 0:
                 if world.visits[step.visit].place == world.settings.batches - 1:
-                    full = self.step_weight(world)
-                    totals = dict(_total(step))
-                    return bool(full) and all(abs(w) < abs(full.get(node, w)) for node, w in totals.items())
+                    usual = self.step_weight(world) or {}
+                    return bool(usual) and all(abs(weight) < abs(usual.get(node, weight)) for node, weight in _total(step))
         return False
 
     @property
@@ -612,10 +621,6 @@ def _site_total(weights: dict[Atom, Exact], node: ir.Node) -> Fraction:
 
 
 def _step_in(world: World, node: ir.Node) -> Step | None:
-    for holder in (world.figures, world.backwards):
-        for record in holder:
-            for step in record.steps:  # type: ignore[attr-defined]
-                if step.node is node:
-                    return step  # type: ignore[no-any-return]
-    return None
+    trails = (record.steps for records in (world.figures, world.backwards) for record in records)
+    return next((step for steps in trails for step in steps if step.node is node), None)
 

@@ -307,6 +307,8 @@ def call_library(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, An
     if handler is not None:
         return handler(ev, args, kwargs, node)
     root = path.split(".", 1)[0]
+    if name == "backward" and (root == "torch" or path == "autograd.backward"):
+        return _autograd_backward(ev, args, kwargs, node)
     if root == "sklearn" and name in SET_SCORES and ev.world.live:
         per_sample = kwargs.get("average") in PER_SAMPLE
         return ev.tensor(node, traits=frozenset() if per_sample else frozenset({"nonlinear"}), state=FLOAT)
@@ -316,7 +318,7 @@ def call_library(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, An
     if ".lr_scheduler" in path or (name[:1].isupper() and roles.is_scheduler(name)) or _gives_scheduler(name):
         return Thing("scheduler", name, {})
     if name[:1].isupper() and (".optim" in path or roles.is_optimizer(name)) and "Wrapper" not in name:
-        return Thing("optimizer", ev.unique(name), {})
+        return Thing("optimizer", ev.optimizer(name, node), {})
     if name in SCALER_CALLABLES:
         return Thing("scaler_callable", name, {})
     if name == "from_pretrained" and root == "transformers" and "For" in path:
@@ -345,7 +347,7 @@ def call_library(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, An
 
 
 def _gives_scheduler(name: str) -> bool:
-    return name.startswith("get_") and name.endswith(("_schedule", "_scheduler", "_warmup")) or name == "get_scheduler"
+    return (name.startswith("get_") and name.endswith(("_schedule", "_scheduler", "_warmup"))) or name == "get_scheduler"
 
 
 def _criterion(name: str, args: list[Any], kwargs: dict[str, Any]) -> Thing:
@@ -531,7 +533,7 @@ def _plugin(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Cal
 
 def _deepspeed(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     engine = frameworks.make_engine(ev, node)
-    optimizer = Thing("optimizer", ev.unique("optimizer"), {})
+    optimizer = Thing("optimizer", ev.optimizer("optimizer", node), {})
     return (engine, optimizer, Unknown("loader"), Thing("scheduler", "scheduler", {"framework": True}))
 
 
@@ -595,8 +597,17 @@ def _trange(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Cal
     return RangeValue(tuple(args), node)
 
 
-def _opaque_grad(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
-    ev.world.doubt("backward through `torch.autograd.backward`", node)
+def _autograd_backward(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
+    """`torch.autograd.backward(losses)`; with gradients of the user's own the weights are not known."""
+    losses = args[0] if args else kwargs.get("tensors")
+    for loss in losses if isinstance(losses, (list, tuple)) else [losses]:
+        form = arithmetic.linear(ev, loss)
+        if form is None:
+            ev.world.doubt("backward on a value that was not followed", node)
+        elif len(args) > 1 or kwargs.get("grad_tensors") is not None:
+            ev.world.doubt("backward with a gradient of its own", node)
+        else:
+            ev.world.backward(node, form)
     return None
 
 
@@ -645,7 +656,7 @@ def call_unknown(ev: Evaluator, callee: Unknown, args: list[Any], kwargs: dict[s
     name = roles.last(callee.path)
     everything = [*args, *kwargs.values()]
     if roles.is_optimizer(name) and name[:1].isupper():
-        return Thing("optimizer", ev.unique(name), {})
+        return Thing("optimizer", ev.optimizer(name, node), {})
     if args and isinstance(args[0], (Linear, Tensor)) and "scaler" in name.lower() and len(args) > 1:
         return frameworks.scaler_callable(ev, args, kwargs, node)
     if roles.is_criterion(name) and not arithmetic.tainted(everything) and (ev.world.live or arithmetic.varies(everything)):
@@ -653,4 +664,4 @@ def call_unknown(ev: Evaluator, callee: Unknown, args: list[Any], kwargs: dict[s
     return methods.unknown_call(ev, callee.path, name, args, kwargs, node)
 
 
-__all__ = ["COUNT", "Chunks", "GRAPH", "call_builtin", "call_library", "call_unknown", "missing"]
+__all__ = ["COUNT", "GRAPH", "Chunks", "call_builtin", "call_library", "call_unknown", "missing"]

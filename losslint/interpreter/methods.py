@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from losslint import units
 from losslint.contracts.torch import CLIPPING, NONLINEAR, SCALAR_PRESERVING
 from losslint.interpreter import arithmetic, frameworks, roles
+from losslint.interpreter.program import path_of
 from losslint.interpreter.values import (
     AMP,
     BATCH,
@@ -125,7 +126,7 @@ def attribute(ev: Evaluator, receiver: Any, name: str, node: ir.Expr) -> Any:
 def _tensor_attribute(ev: Evaluator, receiver: Tensor, name: str, node: ir.Expr) -> Any:
     if name == "shape":
         return Thing("shape", "shape", {"visit": receiver.visit})
-    if name == "loss" and _WITH_MEAN_LOSS <= receiver.traits:
+    if name == "loss" and receiver.traits >= _WITH_MEAN_LOSS:
         return Tensor(node, receiver.visit, receiver.state, "mean", 3)
     if name == "loss" or (roles.is_loss(name) and name != "l"):
         return Tensor(node, receiver.visit, receiver.state, None, 1)
@@ -337,7 +338,7 @@ def call_method(
             return receiver
         return Unknown(f"{receiver.path}.{name}()", varies=bool(ev.world.live))
     if isinstance(receiver, Unknown):
-        return unknown_method(ev, receiver, name, args, kwargs, node)
+        return unknown_method(ev, receiver, name, args, kwargs, node, receiver_node)
     if isinstance(receiver, Closure) and name == "apply":
         return ev.tensor(node)
     if isinstance(receiver, (Number, int)) and name in ("item", "cpu", "to", "float", "double", "detach", "cuda", "clone"):
@@ -663,12 +664,14 @@ def _optimizer_method(
         if args or "closure" in kwargs:
             if args and not isinstance(args[0], (Unknown, Closure)):
                 return None
-            world.doubt("the step is given a closure", node)
             closure = args[0] if args else kwargs["closure"]
             if isinstance(closure, Closure):
-                calls.invoke(ev, closure, [], {}, node)
+                value = calls.invoke(ev, closure, [], {}, node)
                 world.step(node, path, False)
-            return Unknown("loss", varies=True, tainted=True)
+                return value
+            if closure is not None:
+                world.doubt("the step is given a closure", node)
+                return Unknown("loss", varies=True, tainted=True)
         world.step(node, path, False)
         return None
     if name == "zero_grad":
@@ -771,23 +774,32 @@ def _meter_method(ev: Evaluator, thing: Thing, name: str, args: list[Any], kwarg
 
 
 def unknown_method(
-    ev: Evaluator, receiver: Unknown, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call
+    ev: Evaluator,
+    receiver: Unknown,
+    name: str,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    node: ir.Call,
+    receiver_node: ir.Expr,
 ) -> Any:
-    """A method of something that is not in sight: by the method's name, and the receiver's."""
+    """A method of something that is not in sight: by the method's name, and the receiver's, which may be the name that
+    the code gives it where its origin has none (`optimizer = state["optimizer"]`)."""
     world = ev.world
     path = receiver.path
+    given = path_of(receiver_node)
+    schedules = roles.is_scheduler(path) or roles.is_scheduler(given)
+    optimizes = (roles.is_optimizer(path) or roles.is_optimizer(given)) and not schedules
     if name == "backward":
         return _unknown_backward(ev, receiver, args, kwargs, node)
-    if name == "step" and (roles.is_optimizer(path) and not roles.is_scheduler(path)):
+    if name == "step" and optimizes:
         return _optimizer_method(ev, receiver, path, name, args, kwargs, node)
-    if roles.is_scaler(path) and name in ("scale", "step", "unscale_", "update", "get_scale", "is_enabled"):
+    if (roles.is_scaler(path) or roles.is_scaler(given)) and name in ("scale", "step", "unscale_", "update", "get_scale", "is_enabled"):
         return _scaler_method(ev, receiver, name, args, node)
-    if name == "step" and roles.is_scheduler(path):
+    if name == "step" and schedules:
         world.event("schedule", node, path)
         return None
     if name == "zero_grad":
-        own = roles.is_optimizer(path)
-        world.zero(node, path, not own)
+        world.zero(node, path, not optimizes)
         return None
     if roles.last(path) == "accelerator" and name in ("prepare", "accumulate", "gather", "clip_grad_norm_", "no_sync", "log", "print"):
         return _unknown_accelerator(ev, receiver, name, args, kwargs, node)

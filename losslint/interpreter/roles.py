@@ -24,8 +24,10 @@ _LOADER = re.compile(
     r"|^(train|valid|val|test|training)_?(data|set|iter|ds)$|^(data|dl|dataset)$",
     re.IGNORECASE,
 )
+_ARGUMENTS = re.compile(r"\([^()\[\]]*\)|\[[^()\[\]]*\]")
 _WINDOW = re.compile(r"accum|grad_?acc|update_?(freq|every)|iter_?size|micro", re.IGNORECASE)
 _BATCHES = re.compile(r"batch|chunk|micro|shard|split", re.IGNORECASE)
+_BATCH = re.compile(r"^(x|y|xs|ys|data|(\w+_)?(batch|inputs?|images?|imgs?|samples?|targets?|labels?))$", re.IGNORECASE)
 _DATASET = re.compile(r"dataset$|(^|_)(set|ds|samples|sampler|subset|examples)$|(train|val|valid|test)_?set$", re.IGNORECASE)
 _BATCH_SIZE = re.compile(r"(^|_)(batch_?size|bs|bsz|bsize|train_batch_size)$", re.IGNORECASE)
 _REPORT = re.compile(
@@ -52,7 +54,8 @@ def last(path: str) -> str:
         if shorter == path:
             break
         path = shorter
-    return path.rsplit(".", 1)[-1].split("[", 1)[0].split("(", 1)[0]
+    # an argument list that was cut in the middle of a long path stays open
+    return path.split("(", 1)[0].split("[", 1)[0].rsplit(".", 1)[-1]
 
 
 @lru_cache(maxsize=8192)
@@ -101,6 +104,12 @@ def is_window(path: str) -> bool:
 def is_batches(path: str) -> bool:
     """Whether a path reads like the micro-batches of a batch."""
     return bool(_BATCHES.search(last(path)))
+
+
+@lru_cache(maxsize=8192)
+def is_batch(name: str) -> bool:
+    """Whether a parameter reads like the data of one batch."""
+    return bool(_BATCH.match(name))
 
 
 @lru_cache(maxsize=8192)

@@ -327,7 +327,7 @@ class Text:
         flat: list[Any] = []
         for part in parts:
             flat.extend(part.parts if isinstance(part, Text) else (part,))
-        self.parts = tuple(flat[:_MOST_PARTS])
+        self.parts: tuple[Any, ...] = tuple(flat[:_MOST_PARTS])
 
 
 class Bag(dict[Any, Any]):

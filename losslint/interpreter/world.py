@@ -200,6 +200,7 @@ class World:
         self.resets: list[Reset] = []
         self.gradient_scalings: list[ir.Node] = []
         self.calls: list[int] = []
+        self.left_early: set[ir.Node] = set()
         self.lengths: dict[ir.Node, int] = {}
         self.entered: set[ir.Function] = set()
         self.sums: set[str] = set()
