@@ -71,7 +71,7 @@ def check(loop: Loop) -> Iterator[Draft]:
     for retained in world.retained:
         if retained.node in seen or not any(site.evidence for site, _ in retained.atoms):
             continue
-        if any(len(retained.atoms & atoms) > 1 for atoms in used):
+        if any(len(retained.atoms & atoms) > 1 for atoms in used) or loop.emptied_in_loop(retained):
             continue
         if not any(site.node in loop.trained for site, _ in retained.atoms) and not loop.keeps_graph(retained):
             continue

@@ -176,8 +176,9 @@ def _identity(op: str, left: Any, right: Any) -> Any:
             # `x is None` is the opposite of `x`
             return Unknown(f"{other.path} {op} None", other.varies, False, (atom, sign is not positive), not positive)
         return (other is None) is positive
-    if isinstance(left, bool) and isinstance(right, bool):
-        return (left is right) is positive
+    if type(left) is type(right) and type(left) in (bool, int, str):
+        # members of an enumeration are its values here
+        return (left == right) is positive
     return Unknown(f"{_text(left)} {op} {_text(right)}", arithmetic.varies(left), False)
 
 

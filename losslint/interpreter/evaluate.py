@@ -352,6 +352,9 @@ class Evaluator:
 
     def _unknown_items(self, value: Unknown, node: ir.For, role: LoopRole) -> Iterator[Any]:
         world = self.world
+        if value.path.endswith((".items()", ".values()", ".keys()")) and not roles.is_loader(value.path):
+            # the entries of a dictionary: terms of a loss, heads of a model
+            return iter([Unknown(f"{value.path}[]", varies=value.varies, tainted=value.tainted)] * 2)
         if role.outer and not roles.is_loader(value.path):
             count = _STEPS if role.steps_itself else _EPOCHS
             return iter([Unknown(f"{value.path}[]") for _ in range(count)])

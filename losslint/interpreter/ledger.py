@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from losslint import units
 from losslint.interpreter import defaults
+from losslint.interpreter.arithmetic import path_text
 from losslint.interpreter.program import Program, blocks
 from losslint.interpreter.values import BATCHES, SAMPLES, WINDOW, Atom, Exact, Key, Loader, Site, Step
 from losslint.interpreter.world import Backward, Figure, OptimizerStep, Retained, World, Zeroing
@@ -307,7 +308,8 @@ class Loop:
         if not visits or visits[0] < 0:
             return False
         visit = self.base.visits[visits[0]]
-        if not isinstance(visit.loop, ir.For) or not visit.loader:
+        made = next(s for s, _ in last.weights if s.node is site.node)
+        if not isinstance(visit.loop, ir.For) or not visit.loader or len(made.visits) < 2:
             return False
         return visit.place == self.base.settings.batches - 1
 
@@ -436,8 +438,16 @@ class Loop:
                 yield figure, added, bent[0][0]
 
     def keeps_graph(self, retained: Retained) -> bool:
-        """Whether graphs are built at all where nothing is trained: an evaluation without `no_grad` does."""
-        return not self.base.backwards and any(site.evidence >= 2 for site, _ in retained.atoms)
+        """Whether graphs are built for nothing where nothing is trained: in an evaluation without `no_grad`."""
+        evaluates = any(event.kind == "eval" for event in self.base.events)
+        return evaluates and not self.base.backwards and any(site.evidence >= 2 for site, _ in retained.atoms)
+
+    def emptied_in_loop(self, retained: Retained) -> bool:
+        """Whether the loop that fills an accumulator also sets it to zero somewhere: it does not grow without end."""
+        loops = {self.base.visits[visit].loop for _, visit in retained.atoms if visit >= 0}
+        return any(
+            isinstance(loop, (ir.For, ir.While)) and _empties(loop.body, retained.name) for loop in loops
+        )
 
     def steps_of(self, retained: Retained) -> tuple[Step, ...]:
         """The trail of an accumulator that is not reported."""
@@ -560,6 +570,18 @@ def _split(path: str) -> str:
 
 _SPLITS = {"train": "train", "val": "val", "eval": "val", "dev": "val", "test": "test"}
 _SPLIT_WORD = re.compile(r"(?<![a-z])(train|val(?!u)|eval|dev(?!ic)|test)")
+
+
+def _empties(block: ir.Block, name: str) -> bool:
+    """Whether a block sets a sum or a list to nothing."""
+    for statement in block:
+        if isinstance(statement, ir.Assign) and any(path_text(target) == name for target in statement.targets):
+            value = statement.value
+            if isinstance(value, ir.Const) or (isinstance(value, ir.Collection) and not value.items):
+                return True
+        if any(_empties(inner, name) for inner in blocks(statement)):
+            return True
+    return False
 
 
 def _holds(block: ir.Block, node: ir.Node) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ APEX = "scaled by apex"
 """The note of a loss inside the block of `amp.scale_loss`."""
 
 _COUNT_LIKE = frozenset({"numel", "nelement", "__len__"})
+_FIELD = re.compile(r"\{(\w+)")
 _WITH_MEAN_LOSS = frozenset({"output with a mean loss"})
 _IN_PLACE = {"div_": "/", "mul_": "*", "true_divide_": "/"}
 _OPERATORS = {
@@ -326,6 +328,9 @@ def call_method(
     if isinstance(receiver, dict):
         return _dict_method(receiver, name, args, kwargs)
     if isinstance(receiver, (str, Text)):
+        if name == "format":
+            shown = set(_FIELD.findall(_literal(receiver)))
+            kwargs = {key: value for key, value in kwargs.items() if key in shown}
         return Text((receiver, *args, *kwargs.values()))
     if isinstance(receiver, Loader):
         if name in ("next", "__next__", "next_batch", "get_batch"):
@@ -360,6 +365,13 @@ def _gradient_method(ev: Evaluator, gradient: Thing, name: str, args: list[Any],
     elif name in ("detach_", "detach", "requires_grad_"):
         return gradient
     return Unknown(f"{gradient.path}.{name}()", varies=True)
+
+
+def _literal(value: Any) -> str:
+    """The literal parts of a text."""
+    if isinstance(value, Text):
+        return " ".join(_literal(part) for part in value.parts)
+    return value if isinstance(value, str) else ""
 
 
 def as_float(ev: Evaluator, value: Linear | Tensor) -> Linear:

@@ -25,12 +25,14 @@ _NO_LITERALS = frozenset({0, 1, -1})
 
 
 class Reach:
-    """Names of functions through which a call gets to a backward, an optimizer step or a loss."""
+    """Names of functions through which a call gets to a backward, an optimizer step or a loss. `closures` are the ones
+    without parameters that get to a backward: code that only names one hands it to something that calls it."""
 
-    __slots__ = ("backward", "draw", "loop", "loss", "step")
+    __slots__ = ("backward", "closures", "draw", "loop", "loss", "step")
 
     def __init__(self) -> None:
         self.backward: set[str] = set(BACKWARD)
+        self.closures: set[str] = set()
         self.step: set[str] = set(STEPPING)
         self.loss: set[str] = set()
         self.loop: set[str] = set()
@@ -73,6 +75,7 @@ class Program:
                 if name not in reach.loss and name not in common and any(map(self._is_loss_call, calls, [reach] * len(calls))):
                     reach.loss.add(name)
                     changed = True
+        reach.closures.update(f.name for f in functions if not f.parameters and not f.facts.calls.isdisjoint(reach.backward))
         for function in functions:
             if function.name not in common and any(self.is_relevant(loop.facts, reach) for loop in loops(function.body)):
                 reach.loop.add(function.name)
@@ -117,19 +120,20 @@ class Program:
         reach = reach or self.reach
         calls = facts.calls
         return (
-            not calls.isdisjoint(reach.backward)
+            self.reaches_backward(facts, reach)
             or not calls.isdisjoint(reach.loss)
             or any(self._is_loss_call(name, reach) for name in calls)
             or any(roles.is_loss(name) for name in facts.assigned)
         )
 
-    def reaches_backward(self, facts: ir.Facts) -> bool:
+    def reaches_backward(self, facts: ir.Facts, reach: Reach | None = None) -> bool:
         """Whether code with these facts gets to a backward."""
-        return not facts.calls.isdisjoint(self.reach.backward)
+        reach = reach or self.reach
+        return not facts.calls.isdisjoint(reach.backward) or not facts.read.isdisjoint(reach.closures)
 
     def has_events(self, facts: ir.Facts) -> bool:
         """Whether code with these facts does something that the trace records."""
-        return not facts.calls.isdisjoint(self.reach.backward) or not facts.calls.isdisjoint(self.reach.step)
+        return self.reaches_backward(facts) or not facts.calls.isdisjoint(self.reach.step)
 
     # ------------------------------------------------------------ loops
 

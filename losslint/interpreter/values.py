@@ -78,10 +78,11 @@ class Site:
     """A place that produces a loss (or another figure of a batch).
 
     `reduction` is `mean`, `sum`, `none` or None where it is not known. `evidence` that it is a loss at all:
-    0 none, 1 by name, 2 called like a criterion, 3 a known loss function. `assumption` is what was taken for granted.
+    0 none, 1 by name, 2 called like a criterion, 3 a known loss function. `assumption` is what was taken for granted;
+    `visits` are those in which it gave one.
     """
 
-    __slots__ = ("assumption", "evidence", "node", "reduction", "traits")
+    __slots__ = ("assumption", "evidence", "node", "reduction", "traits", "visits")
 
     def __init__(self, node: ir.Node, reduction: str | None, evidence: int, assumption: str) -> None:
         self.node = node
@@ -89,6 +90,7 @@ class Site:
         self.evidence = evidence
         self.assumption = assumption
         self.traits: frozenset[str] = frozenset()
+        self.visits: set[int] = set()
 
 
 Atom: TypeAlias = tuple[Site, int]

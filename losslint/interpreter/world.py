@@ -298,6 +298,7 @@ class World:
             site.evidence = evidence
             site.reduction = reduction
             site.assumption = assumption
+        site.visits.add(self.current)
         return site
 
     # ------------------------------------------------------------ gradients
