@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,8 @@ def analyze(source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], mi
     """Lints one file. Raises `SourceError` where it does not parse."""
     from losslint.interpreter.explore import Explorer
     from losslint.interpreter.program import Program
-    from losslint.project import Project
 
-    home = Project(project.roots)
+    home = _project(project.roots)
     module = home.add(source)
     explorer = Explorer(Program(home, module))
     loops = explorer.explore()
@@ -57,6 +57,14 @@ def analyze(source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], mi
     findings = _located(chosen, source, home, module)
     subjects = sum(loop.subjects for loop in loops)
     return Analysis(tuple(sorted(findings, key=lambda f: f.sort_key)), (*explorer.notes, *home.notes), subjects)
+
+
+@lru_cache(maxsize=4)
+def _project(roots: tuple[Path, ...]) -> Project:
+    """The files of one project share what they import."""
+    from losslint.project import Project
+
+    return Project(roots)
 
 
 def analyze_path(path: Path) -> list[Finding]:
@@ -105,7 +113,9 @@ def _reaches(loop: Loop, node: ir.Node) -> bool:
         for world in worlds
         for records in (world.backwards, world.steps, world.figures, world.events, world.zeroings, world.retained)
         for record in records  # type: ignore[attr-defined]
-    ) or any(step.node is node for world in worlds for figure in world.figures for step in figure.steps)
+    ) or any(
+        step.node is node or step.entry is node for world in worlds for figure in world.figures for step in figure.steps
+    )
 
 
 def _is_mode(loop: Loop, reached: Sequence[Loop], group: Sequence[_Judged]) -> bool:

@@ -22,6 +22,12 @@ MAX_FOLLOWED = 40
 MAX_SEARCHED = 400
 """How many files are searched for one that uses a module."""
 
+_NEXT_DEFINITION = re.compile(rb"^(?=[^\s#)\]}])", re.MULTILINE)
+_OF_INTEREST = re.compile(
+    rb"loss|criteri|backward|zero_grad|clip_|\+=|DataLoader|Dataset|\.step\(|reduce|optim|avg|mean|scaler|entropy|accumul",
+    re.IGNORECASE,
+)
+
 MAX_HOPS = 5
 """How many re-exports a name is followed through."""
 
@@ -45,13 +51,14 @@ class Project:
         self._places: dict[str, Path] = {}
         self._definitions: dict[ir.Module, dict[str, Definition]] = {}
         self._followed: set[Path] = set()
+        self._texts: dict[Path, bytes] = {}
         self._resolved: dict[tuple[Path, str, int], Path | None] = {}
         self._importers: dict[Path, list[bytes]] = {}
 
     @property
     def loaded(self) -> list[ir.Module]:
-        """Every module that is loaded now."""
-        return [module for module in self._modules.values() if module is not None]
+        """Every module that the analysed file has led to, itself included."""
+        return [module for path in self._followed if (module := self._modules.get(path)) is not None]
 
     def add(self, source: SourceFile) -> ir.Module:
         """The module of an analysed file whose text is at hand. Raises `SourceError`."""
@@ -110,9 +117,10 @@ class Project:
         if path not in self._importers:
             stem = path.parent.name if path.name == "__init__.py" else path.stem
             imports = re.compile(rb"^\s*(?:from|import)\b[^\n#]*\b" + re.escape(stem).encode() + rb"\b", re.MULTILINE)
-            found = (_bytes(file) for file in islice(_files(self.roots or (path.parent,)), MAX_SEARCHED) if file != path)
-            self._importers[path] = [data for data in found if imports.search(data)]
-        return any(name.encode() in data for data in self._importers[path])
+            files = islice(_files(self.roots or (path.parent,)), MAX_SEARCHED)
+            texts = (_bytes(file) for file in files if file != path)
+            self._importers[path] = [text for text in texts if imports.search(text)]
+        return any(name.encode() in text for text in self._importers[path])
 
     def _starts(self, folder: Path, parts: list[str], level: int) -> list[Path]:
         """The folders in which the first part of a module name is looked for, best first."""
@@ -196,6 +204,8 @@ class Project:
         self, importer: Path, module: str, level: int, name: str, hops: int, seen: set[tuple[Path, str]]
     ) -> tuple[ir.Module, Definition | None] | None:
         path = self.resolve(importer, module, level)
+        if path is not None and not self._matters(path, name):
+            return None
         if path is not None:
             home = self._follow(path)
             if home is not None:
@@ -205,6 +215,23 @@ class Project:
         submodule = self.resolve(importer, f"{module}.{name}", level)
         target = None if submodule is None else self._follow(submodule)
         return None if target is None else (target, None)
+
+    def _matters(self, path: Path, name: str) -> bool:
+        """Whether what a file defines under a name can have to do with a loss, told from its text.
+
+        Following an import costs a parse of its whole file, and most of what is imported (models, plots, parsers of
+        arguments) says nothing about the arithmetic of the loop. What is not defined there is looked for.
+        """
+        if path not in self._modules:
+            if path not in self._texts:
+                self._texts[path] = _bytes(path)
+            text = self._texts[path]
+            start = re.search(rb"^(?:class|def|async def)[ \t]+" + re.escape(name.encode()) + rb"\b", text, re.MULTILINE)
+            if start is not None:
+                end = _NEXT_DEFINITION.search(text, start.end())
+                body = text[start.start() : end.start() if end is not None else len(text)]
+                return _OF_INTEREST.search(body) is not None
+        return True
 
     def _member(
         self, path: Path, home: ir.Module, name: str, hops: int, seen: set[tuple[Path, str]]

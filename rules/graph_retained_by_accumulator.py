@@ -66,12 +66,14 @@ from losslint.registry import Draft, Rule
 def check(loop: Loop) -> Iterator[Draft]:
     """A sum of losses that are still in the graph, and is not backpropagated itself."""
     world = loop.base
+    # sums that are backpropagated as a whole, and losses that are kept until their own backward comes
     used = [frozenset(backward.weights) for backward in world.backwards if len({v for _, v in backward.weights}) > 1]
+    late = {atom for backward in world.backwards for atom in backward.weights if atom[1] != backward.visit}
     seen = set()
     for retained in world.retained:
         if retained.node in seen or not any(site.evidence for site, _ in retained.atoms):
             continue
-        if any(len(retained.atoms & atoms) > 1 for atoms in used) or loop.emptied_in_loop(retained):
+        if any(len(retained.atoms & atoms) > 1 for atoms in [*used, late]) or loop.emptied_in_loop(retained):
             continue
         if not any(site.node in loop.trained for site, _ in retained.atoms) and not loop.keeps_graph(retained):
             continue

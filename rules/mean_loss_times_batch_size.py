@@ -85,9 +85,10 @@ def check(loop: Loop) -> Iterator[Draft]:
             yield _draft(loop, reading, explain.lowered(Severity.ERROR, known), "divided by the number of batches")
         elif reading.unit.is_one and reading.division is not None:
             yield _draft(loop, reading, Severity.INFO, "divided by the number of samples, which is right")
-        elif reading.unit == _TIMES_SAMPLES and reading.division is None:
-            if not loop.divided_elsewhere(reading) and not loop.handed_to_other_files(reading):
-                yield _draft(loop, reading, Severity.WARNING, "divided by nothing in sight")
+        elif reading.unit != _TIMES_SAMPLES or reading.division is not None:
+            continue
+        elif not loop.divided_elsewhere(reading) and not loop.handed_to_other_files(reading):
+            yield _draft(loop, reading, Severity.WARNING, "divided by nothing in sight")
 
 
 def _times_batch_size(reading: Reading) -> list[Step]:
@@ -96,9 +97,11 @@ def _times_batch_size(reading: Reading) -> list[Step]:
 
 def _draft(loop: Loop, reading: Reading, severity: Severity, what: str) -> Draft:
     place = reading.added_at(*_times_batch_size(reading))
-    assert place is not None and reading.unit is not None
-    factor = explain.factor(loop, reading.unit)
-    wrong = "" if reading.unit.is_one else f": reported = true mean {factor.text}{explain.in_numbers(loop, reading.unit)}"
+    unit = reading.unit
+    assert place is not None
+    assert unit is not None
+    factor = explain.factor(loop, unit)
+    wrong = "" if unit.is_one else f": reported = true mean {factor.text}{explain.in_numbers(loop, unit)}"
     return Draft(
         place,
         severity,

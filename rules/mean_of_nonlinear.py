@@ -73,8 +73,8 @@ def check(loop: Loop) -> Iterator[Draft]:
         yield Draft(
             added.entry or added.node,
             Severity.WARNING,
-            f"`{explain.text(site.node)}` of each batch is averaged over batches: the mean of a nonlinear function is not"
-            " the function of the whole set",
+            f"`{explain.text(site.node)}` of each batch is averaged over batches: the mean of a nonlinear function is"
+            " not the function of the whole set",
             Factor("mean of f(batch) ≠ f(set)", None),
             explain.trail(loop, figure.steps),
             "average the loss (or collect the predictions) first, and take the function once",

@@ -117,7 +117,8 @@ def check(loop: Loop) -> Iterator[Draft]:
             yield Draft(
                 reading.added_at() or added.node,
                 Severity.WARNING,
-                "the accumulator is never set to zero again after the first epoch: in epoch e the report is e times the mean",
+                "the accumulator is never set to zero again after the first epoch: in epoch e the report is e times the"
+                " mean",
                 Factor("× epoch", None),
                 explain.trail(loop, reading.steps),
                 "set it to zero at the start of each epoch",

@@ -71,9 +71,9 @@ from losslint.interpreter.ledger import Loop
 from losslint.registry import Draft, Rule
 
 _DISTRIBUTED = frozenset(
-    {"DistributedDataParallel", "DDP", "DistributedSampler", "init_process_group", "get_rank", "FullyShardedDataParallel"}
+    "DistributedDataParallel DDP DistributedSampler init_process_group get_rank FullyShardedDataParallel".split()
 )
-_REDUCED = frozenset({"all_reduce", "reduce", "all_gather", "gather", "gather_for_metrics", "reduce_mean", "reduce_tensor"})
+_REDUCED = frozenset("all_reduce reduce all_gather gather gather_for_metrics reduce_mean reduce_tensor".split())
 
 
 def check(loop: Loop) -> Iterator[Draft]:

@@ -128,7 +128,8 @@ def check(loop: Loop) -> Iterator[Draft]:
 
 def _draft(loop: Loop, reading: Reading, severity: Severity, what: str) -> Draft:
     place = reading.added_at()
-    assert place is not None and reading.unit is not None
+    assert place is not None
+    assert reading.unit is not None
     right = reading.unit.is_one
     numbers = "" if right else explain.in_numbers(loop, reading.unit)
     factor = explain.factor(loop, reading.unit)

@@ -101,53 +101,44 @@ def check(loop: Loop) -> Iterator[Draft]:
         division = reading.division
         if division is None or reading.accumulated is None:
             continue
-        other = loop.other_split(reading)
-        if other is not None:
-            yield _draft(
-                loop,
-                reading,
-                f"batches of `{other[0]}` are added up, and divided by the length of `{other[1]}`",
-                Factor(f"× {other[0]} ÷ {other[1]}", None),
-                "divide by the length of the loader that was iterated",
-            )
-        elif loop.epochs_in_one_figure(reading):
-            yield _draft(
-                loop,
-                reading,
-                "the sum runs over all epochs and is divided by one epoch's length: reported = true mean × epochs",
-                Factor("× epochs", None),
-                "set the sum to zero at the start of each epoch, or divide by the batches of all epochs",
-            )
-        elif loop.left_out(reading):
-            yield _draft(
-                loop,
-                reading,
-                loop.left_out(reading),
-                Factor("samples seen ÷ samples counted", None),
-                "count the samples that were seen",
-            )
-        elif loop.left_early(reading) is not None:
-            yield _draft(
-                loop,
-                reading,
-                "the loop over batches may end early, and the divisor counts all of them",
-                Factor("batches seen ÷ batches counted", None),
-                "count the batches that were run",
-            )
-        elif any(step.kinds & KEYS for step in reading.steps):
-            yield _draft(
-                loop,
-                reading,
-                "`len` of a dictionary is the number of its keys, not of samples",
-                Factor("keys ≠ samples", None),
-                "take the length of one of its tensors",
-            )
+        mismatch = _mismatch(loop, reading)
+        if mismatch is not None:
+            message, factor, advice = mismatch
+            trail = explain.trail(loop, reading.steps)
+            yield Draft(division.node, Severity.WARNING, message, Factor(factor, None), trail, advice)
 
 
-def _draft(loop: Loop, reading: Reading, message: str, factor: Factor, advice: str) -> Draft:
-    division = reading.division
-    assert division is not None
-    return Draft(division.node, Severity.WARNING, message, factor, explain.trail(loop, reading.steps), advice)
+def _mismatch(loop: Loop, reading: Reading) -> tuple[str, str, str] | None:
+    """What is wrong with the divisor, by which factor, and what to do."""
+    other = loop.other_split(reading)
+    if other is not None:
+        return (
+            f"batches of `{other[0]}` are added up, and divided by the length of `{other[1]}`",
+            f"× {other[0]} ÷ {other[1]}",
+            "divide by the length of the loader that was iterated",
+        )
+    if loop.epochs_in_one_figure(reading):
+        return (
+            "the sum runs over all epochs and is divided by one epoch's length: reported = true mean × epochs",
+            "× epochs",
+            "set the sum to zero at the start of each epoch, or divide by the batches of all epochs",
+        )
+    left_out = loop.left_out(reading)
+    if left_out:
+        return left_out, "samples seen ÷ samples counted", "count the samples that were seen"
+    if loop.left_early(reading) is not None:
+        return (
+            "the loop over batches may end early, and the divisor counts all of them",
+            "batches seen ÷ batches counted",
+            "count the batches that were run",
+        )
+    if any(step.kinds & KEYS for step in reading.steps):
+        return (
+            "`len` of a dictionary is the number of its keys, not of samples",
+            "keys ≠ samples",
+            "take the length of one of its tensors",
+        )
+    return None
 
 
 RULE = Rule(

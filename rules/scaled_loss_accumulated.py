@@ -126,7 +126,9 @@ def check(loop: Loop) -> Iterator[Draft]:
             # how a meter averages that is not in sight is not known
             certain = explain.is_certain([reading.site]) and reading.figure.sink != "meter"
             yield _draft(loop, reading, explain.lowered(Severity.ERROR, certain))
-        elif unit.window == -1 and unit.batches == 1 and reading.division_is_window and not loop.divided_elsewhere(reading):
+        elif unit.window != -1 or unit.batches != 1 or not reading.division_is_window:
+            continue
+        elif not loop.divided_elsewhere(reading):
             yield _draft(loop, reading, Severity.WARNING)
 
 

@@ -103,7 +103,11 @@ def check(loop: Loop) -> Iterator[Draft]:
     events = [event for event in world.events if event.kind in ("unscale", "update")]
     if not any(event.kind == "update" for event in events):
         if "update" not in loop.program.module.facts.calls:
-            yield _draft(scaled[0].node, "`scaler.step` without `scaler.update`: the scale never adapts", "call `scaler.update()` after the step")
+            yield _draft(
+                scaled[0].node,
+                "`scaler.step` without `scaler.update`: the scale never adapts",
+                "call `scaler.update()` after the step",
+            )
         return
     twice = next((event for event in events if event.kind == "unscale" and event.flag), None)
     if twice is not None:
@@ -121,7 +125,8 @@ def check(loop: Loop) -> Iterator[Draft]:
             name = "unscale_" if event.kind == "unscale" else "update"
             yield _draft(
                 event.node,
-                f"`{name}` runs on every micro-batch, the step every `{explain.window_name(loop)}`: gradients of one window"
+                f"`{name}` runs on every micro-batch, the step every `{explain.window_name(loop)}`: gradients of one"
+                " window"
                 " carry different scales",
                 f"call `{name}` under the same gate as the step",
             )

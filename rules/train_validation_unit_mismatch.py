@@ -125,7 +125,10 @@ def _draft(loop: Loop, train: Reading, validation: Reading, ratio: Unit) -> Draf
         factor,
         explain.trail(loop, train.steps),
         "compute both as a mean over the same thing",
-        related=[Mark(mark.node, f"validation: {mark.message}", mark.unit) for mark in explain.trail(loop, validation.steps)],
+        related=[
+            Mark(mark.node, f"validation: {mark.message}", mark.unit)
+            for mark in explain.trail(loop, validation.steps)
+        ],
     )
 
 

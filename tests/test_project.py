@@ -29,7 +29,7 @@ def test_load_keeps_a_module_and_names_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_add_takes_the_given_text_and_name(tmp_path: Path) -> None:
-    write(tmp_path, {"pkg/__init__.py": "", "pkg/train.py": "", "pkg/meters.py": "class Meter: pass\n"})
+    write(tmp_path, {"pkg/__init__.py": "", "pkg/train.py": "", "pkg/meters.py": "class Meter:\n    loss = 0\n"})
     project = Project([tmp_path])
     source = SourceFile(tmp_path / "pkg/train.py", "shown.py", "from .meters import Meter\n")
     module = project.add(source)
@@ -111,9 +111,17 @@ def test_find_follows_re_exports_stars_and_submodules(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("links", "reached"), [(5, True), (6, False)])
 def test_find_follows_five_hops(tmp_path: Path, links: int, reached: bool) -> None:
     write(tmp_path, {f"m{i}.py": f"from m{i + 1} import f\n" for i in range(links)})
-    write(tmp_path, {f"m{links}.py": "def f(): pass\n", "train.py": ""})
+    write(tmp_path, {f"m{links}.py": "def f(loss): pass\n", "train.py": ""})
     project = Project([tmp_path])
     assert (project.find(project.load(tmp_path / "train.py"), "m0", 0, "f") is not None) is reached
+
+
+def test_what_says_nothing_of_a_loss_is_not_followed(tmp_path: Path) -> None:
+    write(tmp_path, {"plots.py": "def draw(xs):\n    return xs\n\n\ndef total(loss):\n    return loss\n", "train.py": ""})
+    project = Project([tmp_path])
+    train = project.load(tmp_path / "train.py")
+    assert project.find(train, "plots", 0, "draw") is None
+    assert project.find(train, "plots", 0, "total") is not None
 
 
 def test_imports_in_a_circle_end(tmp_path: Path) -> None:

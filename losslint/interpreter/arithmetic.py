@@ -126,6 +126,9 @@ def is_loss(form: Linear) -> bool:
 def scalar(ev: Evaluator, value: Any, node: ir.Node) -> Number | None:
     """A value as a factor: a number, or the prime that stands for a factor which is not explained."""
     known = number(ev, value)
+    key = static_key(value)
+    if key is not None:
+        ev.world.used.add(key)
     if known is not None:
         if known.kinds == LITERAL and known.value != 1:
             return Number(known.value, LITERAL, known.key, coded=literal_code(ev, known.value))
@@ -447,7 +450,7 @@ def augmented(ev: Evaluator, node: ir.Augment, old: Any, value: Any) -> Any:
 
 def rescaled_gradient(ev: Evaluator, gradient: Thing, op: str, value: Any, node: ir.Node) -> Thing:
     """`p.grad /= n`: what the gradients hold is scaled by hand."""
-    factor = scalar(ev, value, node)
+    factor = scalar(ev, value, node) if not varies(value) else None
     if op not in ("*", "/") or factor is None or factor.coded == 0:
         ev.world.doubt("gradients are written by hand", node)
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from losslint.contracts.frameworks import SCALER_CALLABLES
 from losslint.interpreter import arithmetic, frameworks, library, methods, roles
-from losslint.interpreter.program import path_of
+from losslint.interpreter.program import passed_through, path_of
 from losslint.interpreter.values import (
     GRAPH,
     Bag,
@@ -167,13 +167,16 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
         return Unknown(f"{function.name}()", varies=True, tainted=arithmetic.tainted(args))
     if _decorated(function, "contextmanager"):
         return Thing("context", function.name, {})
-    if function.is_generator:
+    passed = passed_through(function) if function.is_generator else None
+    if function.is_generator and passed is None:
         path = function.name
         return Loader(path, assumed=True) if node is not None else Unknown(path)
     scope = Scope({}, closure.scope, closure.scope.module)
     if closure.receiver is not None and not _decorated(function, "staticmethod"):
         args = [closure.receiver, *args]
     bind_parameters(ev, function, args, kwargs, scope, closure.scope)
+    if passed is not None:
+        return scope.names[passed]
     scope.names["__class__"] = closure.owner
     world = ev.world
     no_grad = any(roles.last(path_of(d.func if isinstance(d, ir.Call) else d)) in _NO_GRAD for d in function.decorators)

@@ -234,7 +234,7 @@ class Evaluator:
 
     def _of_project(self, scope: Scope, dotted: str) -> bool:
         module = scope.module
-        return module is not None and self.program.project.resolve_name(module.ir, dotted)
+        return module is not None and self.program.is_of_project(module.ir, dotted)
 
     def _star(self, node: ir.ImportFrom, scope: Scope) -> None:
         module = scope.module
@@ -306,6 +306,7 @@ class Evaluator:
     def _for(self, node: ir.For, scope: Scope) -> int:
         iterable = self.eval(node.iterable, scope)
         role = self.program.loop_role(node)
+        self._start_counters(role, scope)
         items = self.items(iterable, node, role)
         try:
             for item in items:
@@ -432,6 +433,7 @@ class Evaluator:
 
     def _while(self, node: ir.While, scope: Scope) -> int:
         role = self.program.loop_role(node)
+        self._start_counters(role, scope)
         world = self.world
         visiting = role.relevant and not role.outer
         limit = (_STEPS if role.steps_itself else _EPOCHS) if role.outer else units.BATCHES if visiting else 3
@@ -462,6 +464,13 @@ class Evaluator:
                 world.live -= 1
                 if world.live:
                     world.current = outer
+
+    def _start_counters(self, role: LoopRole, scope: Scope) -> None:
+        """Counters whose start is not in sight (a checkpoint, another file) start here."""
+        for target, start in role.counters:
+            value = self.eval(target, scope)
+            if type(value) is Unknown and not value.varies and not value.tainted:
+                self.bind(target, start, scope, None)
 
     # ------------------------------------------------------------ binding
 
@@ -568,6 +577,8 @@ class Evaluator:
             place = arithmetic.number(self, index)
             if place is not None and -len(receiver) <= place.value < len(receiver):
                 receiver[int(place.value)] = value
+        elif isinstance(receiver, Unknown) and isinstance(index, str):
+            self.stored[(receiver.path, index)] = value
 
     # ------------------------------------------------------------ names and attributes
 
@@ -885,6 +896,7 @@ class Evaluator:
         self.world.candidates.setdefault(key, node)
         known = self.world.settings.overrides.get(key)
         if known is None:
+            self.world.changed_late |= key in self.world.used
             known = self.world.settings.overrides[key] = Number(units.LOG, LOG, key)
         return known
 

@@ -122,8 +122,10 @@ class Explorer:
             if mark in seen:
                 continue
             seen.add(mark)
-            for atom in scout.open_conditions:
-                queue.append({**taken, atom: not taken[atom]})
+            queue.extend({**taken, atom: not taken[atom]} for atom in scout.open_conditions)
+            if not scout.backwards:
+                # a loop that only reports has fewer ways to go wrong
+                del queue[2 - len(seen) :]
             signature = _signature(scout)
             if signature in signatures or not (scout.backwards or scout.figures or scout.retained):
                 continue
@@ -137,14 +139,13 @@ class Explorer:
 
     def _judgeable(self, root: Root, scout: World, decisions: dict[Key, bool]) -> Loop:
         overrides = dict(scout.settings.overrides)
-        window = self._window(root, scout, decisions, overrides)
-        worlds: dict[int, World] = {}
+        window, worlds = self._window(root, scout, decisions, overrides)
         if window is None:
-            stable = set(overrides) == set()
-            worlds[1] = scout if stable else self.run(root, Settings(overrides=overrides, decisions=dict(decisions)))
+            # a number that turned out to be a log window after a loss had been divided by it: once more, from the start
+            worlds[1] = scout if not scout.changed_late else self.run(root, Settings(overrides=overrides, decisions=dict(decisions)))
         else:
-            for length in units.WINDOWS:
-                worlds[length] = self.run(root, self._settings(window.key, length, overrides, decisions))
+            worlds[1] = self.run(root, self._settings(window.key, 1, overrides, decisions))
+            worlds = dict(sorted(worlds.items()))
 
         def again(flip: ir.Node | None, tail: bool) -> World:
             length = 3 if window is not None else 1
@@ -169,25 +170,27 @@ class Explorer:
 
     def _window(
         self, root: Root, scout: World, decisions: dict[Key, bool], overrides: dict[Key, Number]
-    ) -> Window | None:
-        """The number that decides how many micro-batches reach one optimizer step: found by changing it."""
+    ) -> tuple[Window | None, dict[int, World]]:
+        """The number that decides how many micro-batches reach one optimizer step: found by changing it. With it come
+        the worlds that showed it."""
         if not scout.backwards:
-            return None
+            return None, {}
         usual = micro_batches_per_step(scout)
         frameworks = [key for key in scout.candidates if overrides.get(key) is None]
         if usual == 1 and not frameworks:
-            return None
+            return None, {}
         candidates = list(scout.candidates)
         if usual is None or usual > 1 or not candidates:
             candidates += [key for key in scout.weak_candidates if key not in scout.candidates]
         for key in candidates[:_MAX_TESTS]:
-            trial = self.run(root, self._settings(key, 2, overrides, decisions))
-            if micro_batches_per_step(trial) == 2:
-                again = self.run(root, self._settings(key, 3, overrides, decisions))
-                if micro_batches_per_step(again) == 3:
-                    node = scout.candidates.get(key) or scout.weak_candidates[key]
-                    return Window(key, node)
-        return None
+            worlds: dict[int, World] = {}
+            for length in units.WINDOWS[1:]:
+                worlds[length] = self.run(root, self._settings(key, length, overrides, decisions))
+                if micro_batches_per_step(worlds[length]) != length:
+                    break
+            else:
+                return Window(key, scout.candidates.get(key) or scout.weak_candidates[key]), worlds
+        return None, {}
 
     # ------------------------------------------------------------ one run
 

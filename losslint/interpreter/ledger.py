@@ -14,7 +14,7 @@ from losslint import units
 from losslint.interpreter import defaults
 from losslint.interpreter.arithmetic import path_text
 from losslint.interpreter.program import Program, blocks
-from losslint.interpreter.values import BATCHES, SAMPLES, WINDOW, Atom, Exact, Key, Loader, Site, Step
+from losslint.interpreter.values import BATCHES, GRAPH, SAMPLES, WINDOW, Atom, Exact, Key, Loader, Site, Step
 from losslint.interpreter.world import Backward, Figure, OptimizerStep, Retained, World, Zeroing
 from losslint.lowering import ir
 
@@ -309,7 +309,8 @@ class Loop:
             return False
         visit = self.base.visits[visits[0]]
         made = next(s for s, _ in last.weights if s.node is site.node)
-        if not isinstance(visit.loop, ir.For) or not visit.loader or len(made.visits) < 2:
+        same_pass = [other for other in made.visits if other >= 0 and self.base.visits[other].passage == visit.passage]
+        if not isinstance(visit.loop, ir.For) or not visit.loader or len(same_pass) < 2:
             return False
         return visit.place == self.base.settings.batches - 1
 
@@ -391,13 +392,15 @@ class Loop:
         if not isinstance(counter, ir.Name):
             return None
         for statement in loop.body:
-            if isinstance(statement, ir.If) and any(isinstance(inner, ir.Break) for inner in statement.body):
-                if any(_compares(test, counter.id) for test in _conjuncts(statement.test)):
-                    return statement
+            if not isinstance(statement, ir.If) or not any(isinstance(inner, ir.Break) for inner in statement.body):
+                continue
+            if any(_compares(test, counter.id) for test in _conjuncts(statement.test)):
+                return statement
         return None
 
     def _loop_of(self, reading: Reading) -> ir.For | None:
-        visits = [visit for figure in self._first(reading) for site, visit in figure.weights if site.node is reading.site.node]
+        atoms = (atom for figure in self._first(reading) for atom in figure.weights)
+        visits = [visit for site, visit in atoms if site.node is reading.site.node]
         loop = self.base.visits[visits[0]].loop if visits and visits[0] >= 0 else None
         return loop if isinstance(loop, ir.For) else None
 
@@ -440,6 +443,10 @@ class Loop:
     def keeps_graph(self, retained: Retained) -> bool:
         """Whether graphs are built for nothing where nothing is trained: in an evaluation without `no_grad`."""
         evaluates = any(event.kind == "eval" for event in self.base.events)
+        handed_out = [f for f in self.base.figures if f.sink == "return" and f.state == GRAPH]
+        if any(retained.atoms & figure.weights.keys() for figure in handed_out):
+            # its caller may backpropagate it
+            return False
         return evaluates and not self.base.backwards and any(site.evidence >= 2 for site, _ in retained.atoms)
 
     def emptied_in_loop(self, retained: Retained) -> bool:
@@ -468,7 +475,14 @@ class Loop:
         """The zeroing that throws away micro-batches of a window that has not been stepped yet."""
         world = self.high
         stepped = {step.visit for step in world.steps}
-        inside = [zeroing for zeroing in world.zeroings if self._loses_its_own_pass(zeroing)]
+        # a pass without any step is no accumulation: a dry run that warms up, a look at the gradients
+        passages = {world.visits[visit].passage for visit in stepped if visit >= 0}
+        inside = [
+            zeroing
+            for zeroing in world.zeroings
+            if self._loses_its_own_pass(zeroing)
+            and (zeroing.visit < 0 or world.visits[zeroing.visit].passage in passages)
+        ]
         if self.window is None or len(inside) < max(len(stepped), 3):
             return None
         if any(step.framework for step in world.steps):

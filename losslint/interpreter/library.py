@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Evaluator", list[Any], dict[str, Any], ir.Call], Any]
 
+_ENVIRONMENT = frozenset(
+    "is_available is_initialized is_bf16_supported device_count current_device get_rank get_device_name is_built".split()
+)
+"""What torch says of the machine and the processes: the same during the whole run."""
+
 _PROGRESS = frozenset(
     "tqdm track progress_bar prefetch cycle auto tqdm_notebook trange_wrapper ProgressBar metric_log_every".split()
 )
@@ -330,8 +335,10 @@ def call_library(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, An
         return None
     if roles.is_meter(name):
         return methods.make_meter(name)
-    if name in _PROGRESS:
+    if name in _PROGRESS or name.lower() == "tqdm":
         return args[0] if args else kwargs.get("iterable", Thing("progress", name, {}))
+    if root == "torch" and name in _ENVIRONMENT:
+        return Unknown(f"{path}()")
     if root in ("math", "numpy", "np", "torch", "statistics", "jnp"):
         return _numeric(ev, name, args, kwargs, node)
     if root in ("wandb", "logging", "mlflow", "logger", "loguru", "neptune") and (roles.is_report(name) or name == "log"):
@@ -382,7 +389,8 @@ def functional(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any]
             traits.add("ignore_index")
         if kwargs.get("weight") is not None:
             traits.add("class weights")
-    return ev.loss(node, _reduction(kwargs), 3, "", frozenset(traits) | arithmetic.spanning(*args))
+    made = ev.loss(node, _reduction(kwargs), 3, "", frozenset(traits) | arithmetic.spanning(*args))
+    return methods.without_graph(made, [*args, *kwargs.values()])
 
 
 def _numeric(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -660,7 +668,7 @@ def call_unknown(ev: Evaluator, callee: Unknown, args: list[Any], kwargs: dict[s
     if args and isinstance(args[0], (Linear, Tensor)) and "scaler" in name.lower() and len(args) > 1:
         return frameworks.scaler_callable(ev, args, kwargs, node)
     if roles.is_criterion(name) and not arithmetic.tainted(everything) and (ev.world.live or arithmetic.varies(everything)):
-        return ev.loss(node, None, 2, "opaque")
+        return methods.without_graph(ev.loss(node, None, 2, "opaque"), everything)
     return methods.unknown_call(ev, callee.path, name, args, kwargs, node)
 
 

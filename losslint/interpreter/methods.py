@@ -48,8 +48,10 @@ APEX = "scaled by apex"
 """The note of a loss inside the block of `amp.scale_loss`."""
 
 _COUNT_LIKE = frozenset({"numel", "nelement", "__len__"})
+_FEEDING = frozenset({"update", "add", "append", "__call__", "log_loss", "push", "meter"})
 _FIELD = re.compile(r"\{(\w+)")
 _WITH_MEAN_LOSS = frozenset({"output with a mean loss"})
+_RESCALING = ("scale_grad", "average", "mean", "normalize", "divide", "reduce")
 _IN_PLACE = {"div_": "/", "mul_": "*", "true_divide_": "/"}
 _OPERATORS = {
     "div": "/",
@@ -69,7 +71,9 @@ def key_of(value: Any) -> Any:
         return value
     if isinstance(value, Number):
         return value.value
-    return ("path", str(getattr(value, "path", id(value))))
+    if isinstance(value, Text):
+        return ("text", _literal(value))
+    return ("path", str(getattr(value, "path", type(value).__name__)))
 
 
 def entered(value: Any) -> Any:
@@ -592,6 +596,13 @@ def make_meter(name: str) -> Thing:
     return Thing("meter", name, {"sum": 0, "count": 0, "avg": 0, "val": 0})
 
 
+def without_graph(form: Linear, inputs: list[Any]) -> Linear:
+    """A loss of which all inputs are detached is no part of a graph (what the loader gives never was one)."""
+    tensors = [value for value in inputs if isinstance(value, (Tensor, Linear))]
+    made = [value for value in tensors if not (isinstance(value, Tensor) and "batch" in value.traits)]
+    return form.alias(DETACHED) if made and all(value.state != GRAPH for value in made) else form
+
+
 def call_thing(ev: Evaluator, thing: Thing, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     """Calls a contract object."""
     if thing.kind == "criterion":
@@ -600,7 +611,7 @@ def call_thing(ev: Evaluator, thing: Thing, args: list[Any], kwargs: dict[str, A
         else:
             reduction = thing.data["reduction"]
         traits = thing.data.get("traits", frozenset()) | arithmetic.spanning(*args)
-        return ev.loss(node, reduction, 3, "", traits)
+        return without_graph(ev.loss(node, reduction, 3, "", traits), [*args, *kwargs.values()])
     if thing.kind in ("model", "engine"):
         return ev.tensor(node, traits=_WITH_MEAN_LOSS if thing.data.get("loss") == "mean" else frozenset())
     if thing.kind == "scaler_callable":
@@ -702,6 +713,15 @@ def _optimizer_method(
     return Unknown(f"{path}.{name}()", varies=bool(world.live))
 
 
+def optimizer_path(value: Any) -> str:
+    """The path of an optimizer; of a project object that wraps one, the path of that one."""
+    if isinstance(value, Instance):
+        held = next((part for part in value.attributes.values() if isinstance(part, Thing) and part.kind == "optimizer"), None)
+        if held is not None:
+            return held.path
+    return str(getattr(value, "path", "optimizer"))
+
+
 def _scaler_method(ev: Evaluator, thing: Any, name: str, args: list[Any], node: ir.Call) -> Any:
     world = ev.world
     enabled = getattr(thing, "data", {}).get("enabled", True) is not False
@@ -713,11 +733,11 @@ def _scaler_method(ev: Evaluator, thing: Any, name: str, args: list[Any], node: 
         optimizer = args[0] if args else Unknown("optimizer")
         if frameworks.is_gated(optimizer):
             return None
-        world.step(node, str(getattr(optimizer, "path", "optimizer")), enabled)
+        world.step(node, optimizer_path(optimizer), enabled)
         return None
     if name == "unscale_":
         if enabled:
-            world.unscale(node, str(getattr(args[0], "path", "optimizer")) if args else "optimizer")
+            world.unscale(node, optimizer_path(args[0]) if args else "optimizer")
         return None
     if name == "update":
         world.update(node)
@@ -830,6 +850,11 @@ def unknown_method(
         return ev.attribute(receiver, args[0], node)
     if name == "__len__":
         return length_of(ev, receiver, node)
+    if path in world.fed and not args:
+        # what a meter that is not in sight makes of the losses it was given
+        return Unknown(f"{path}.{name}()", varies=True, tainted=True)
+    if name in _FEEDING and arithmetic.tainted([*args, *kwargs.values()]):
+        world.fed.add(path)
     return unknown_call(ev, f"{path}.{name}", name, args, kwargs, node)
 
 
@@ -882,7 +907,7 @@ def unknown_call(
     if roles.is_criterion(name) and not arithmetic.tainted(everything) and (
         ev.world.live or arithmetic.varies(everything)
     ) and not roles.is_report(name):
-        return ev.loss(node, None, 2, "opaque")
+        return without_graph(ev.loss(node, None, 2, "opaque"), everything)
     if roles.is_report(name):
         ev.report(node, everything, name)
         return None
@@ -890,7 +915,7 @@ def unknown_call(
     if name in ("write_text", "writerow"):
         ev.report(node, everything, name)
         return None
-    if lossy and name in ("update", "add", "__call__", "log_loss", "push", "meter"):
+    if lossy and name in _FEEDING:
         ev.report(node, everything, "meter")
         return None
     if lossy and any(word in name for word in ("reduce", "gather", "sync", "to_python", "to_float", "item", "detach")):
@@ -905,6 +930,8 @@ def unknown_call(
     if "clip_grad" in name:
         ev.world.clip(node)
         return Unknown("norm", varies=True)
+    if "grad" in name and any(word in name for word in _RESCALING):
+        ev.world.doubt("the gradients go into a function that is not in sight", node)
     if lossy:
         if any(isinstance(item, Linear) and item.state == GRAPH for item in everything) and "backward" in name:
             ev.world.doubt("a loss goes into a function that is not in sight", node)

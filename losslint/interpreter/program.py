@@ -45,6 +45,7 @@ class Program:
     def __init__(self, project: Project, module: ir.Module) -> None:
         self.project = project
         self.module = module
+        self._of_project: dict[tuple[str, str], bool] = {}
         self.reach = self._reach()
         self.numbers: dict[ir.Const, Number] = {}
         self.relevance: dict[ir.Node, bool] = {}
@@ -115,6 +116,14 @@ class Program:
     def _is_loss_call(name: str, reach: Reach) -> bool:
         return name in FUNCTIONAL or name in CRITERIA or name in reach.loss or roles.is_criterion(name)
 
+    def is_of_project(self, importer: ir.Module, dotted: str) -> bool:
+        """Whether an absolute import leads to the user's project; asked once, since every run imports again."""
+        key = (importer.path, dotted)
+        known = self._of_project.get(key)
+        if known is None:
+            known = self._of_project[key] = self.project.resolve_name(importer, dotted)
+        return known
+
     def is_relevant(self, facts: ir.Facts, reach: Reach | None = None) -> bool:
         """Whether code with these facts feeds a backward or computes a loss."""
         reach = reach or self.reach
@@ -183,9 +192,10 @@ class Program:
 class LoopRole:
     """`relevant`: feeds a backward or a loss. `backward`: gets to a backward. `outer`: another relevant loop is inside it,
     directly or through a call. `steps_itself`: an optimizer step stands in its body outside its inner loops. `draws`:
-    each iteration has data of its own. `nested`: it stands in a loop that takes the optimizer step itself."""
+    each iteration has data of its own. `nested`: it stands in a loop that takes the optimizer step itself. `counters`:
+    what its body adds 1 to, and where each is taken to start if that is not in sight."""
 
-    __slots__ = ("backward", "draws", "inner_backward", "nested", "outer", "relevant", "steps_itself")
+    __slots__ = ("backward", "counters", "draws", "inner_backward", "nested", "outer", "relevant", "steps_itself")
 
     def __init__(self, program: Program, loop: ir.For | ir.While) -> None:
         facts = loop.facts
@@ -208,6 +218,7 @@ class LoopRole:
             or any(map(roles.gives_batch, facts.calls))
         )
         self.nested = program.is_nested(loop)
+        self.counters = list(_counters(loop.body)) if self.relevant else []
 
     def __repr__(self) -> str:
         return f"LoopRole({self.relevant=}, {self.backward=}, {self.outer=}, {self.steps_itself=})"
@@ -254,6 +265,67 @@ def blocks(statement: ir.Stmt) -> Iterator[ir.Block]:
     elif isinstance(statement, ir.Match):
         for case in statement.cases:
             yield case.body
+
+
+def _counters(body: ir.Block) -> Iterator[tuple[ir.Expr, int]]:
+    """What a body counts up by 1. A counter that a `%` takes as it is, before it is counted up, starts at 1: from 0 its
+    first window would be a short one, and where it really starts is not in sight."""
+    taken: set[str] = set()
+    for statement in _statements(body):
+        if isinstance(statement, ir.Augment) and statement.op == "+":
+            if isinstance(statement.value, ir.Const) and statement.value.value == 1:
+                yield statement.target, int(item_path(statement.target) in taken)
+        else:
+            taken.update(_remainders(_expressions(statement)))
+
+
+def _statements(body: ir.Block) -> Iterator[ir.Stmt]:
+    for statement in body:
+        yield statement
+        for inner in blocks(statement):
+            yield from _statements(inner)
+
+
+def _expressions(statement: ir.Stmt) -> ir.Expr | None:
+    """What a statement tests or computes before its blocks run."""
+    value = getattr(statement, "test", None) or getattr(statement, "value", None)
+    return value  # type: ignore[no-any-return]
+
+
+def _remainders(node: ir.Expr | None) -> Iterator[str]:
+    """What is taken modulo something in a condition, by its text."""
+    if isinstance(node, ir.Binary) and node.op == "%":
+        yield item_path(node.left)
+    elif isinstance(node, ir.Compare):
+        for part in (node.left, *node.rights):
+            yield from _remainders(part)
+    elif isinstance(node, ir.Logic):
+        for part in node.values:
+            yield from _remainders(part)
+    elif isinstance(node, ir.Unary):
+        yield from _remainders(node.operand)
+
+
+def item_path(node: ir.Expr) -> str:
+    """A name, attribute or constant item as text; an empty string for anything else."""
+    if isinstance(node, ir.Index) and isinstance(node.index, ir.Const):
+        return f"{item_path(node.value)}[{node.index.value}]"
+    return path_of(node)
+
+
+def passed_through(function: ir.Function) -> str | None:
+    """The parameter whose items a generator hands on as they are: a loop over it with a progress bar or a log."""
+    names = {parameter.name for parameter in function.parameters}
+    for loop in loops(function.body):
+        if isinstance(loop, ir.For) and isinstance(loop.target, ir.Name) and isinstance(loop.iterable, ir.Name):
+            if loop.iterable.id in names and any(_yields(statement, loop.target.id) for statement in loop.body):
+                return loop.iterable.id
+    return None
+
+
+def _yields(statement: ir.Stmt, name: str) -> bool:
+    value = statement.value if isinstance(statement, ir.Evaluate) else None
+    return isinstance(value, ir.Yield) and isinstance(value.value, ir.Name) and value.value.id == name
 
 
 def _direct_step(block: ir.Block) -> bool:

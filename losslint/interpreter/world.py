@@ -200,12 +200,15 @@ class World:
         self.resets: list[Reset] = []
         self.gradient_scalings: list[ir.Node] = []
         self.calls: list[int] = []
+        self.used: set[Key] = set()
+        self.changed_late = False
         self.left_early: set[ir.Node] = set()
         self.lengths: dict[ir.Node, int] = {}
         self.entered: set[ir.Function] = set()
         self.sums: set[str] = set()
         self.loaders: dict[str, Loader] = {}
         self.mappings: set[ir.Node] = set()
+        self.fed: set[str] = set()
 
         self.open_conditions: dict[Key, bool] = {}
         self.condition_nodes: dict[Key, ir.Node] = {}
