@@ -28,6 +28,9 @@ _OF_INTEREST = re.compile(
     re.IGNORECASE,
 )
 
+MAX_FOLLOWED_TEXT = 320 * 1024
+"""How much text of imported files is parsed for one analysed file: parsing is what an analysis spends its time on."""
+
 MAX_HOPS = 5
 """How many re-exports a name is followed through."""
 
@@ -51,6 +54,7 @@ class Project:
         self._places: dict[str, Path] = {}
         self._definitions: dict[ir.Module, dict[str, Definition]] = {}
         self._followed: set[Path] = set()
+        self._left = MAX_FOLLOWED_TEXT
         self._texts: dict[Path, bytes] = {}
         self._resolved: dict[tuple[Path, str, int], Path | None] = {}
         self._importers: dict[Path, list[bytes]] = {}
@@ -152,6 +156,7 @@ class Project:
         self.notes.clear()
         self._resolved.clear()
         self._followed = {path}
+        self._left = MAX_FOLLOWED_TEXT
 
     def _path(self, importer: ir.Module | Path) -> Path:
         if isinstance(importer, Path):
@@ -181,6 +186,11 @@ class Project:
                 self._note(f"more than {MAX_FOLLOWED} imported files, the rest are not followed")
                 return None
             self._followed.add(path)
+            # whether a file is loaded already must not matter: one file's findings do not depend on the others linted
+            self._left -= _size(path)
+        if self._left < 0:
+            self._note(f"more than {MAX_FOLLOWED_TEXT >> 10} KB of imported files, the rest are not followed")
+            return None
         if path in self._modules:
             known = self._modules[path]
             if known is None:
@@ -330,6 +340,13 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes() if os.path.getsize(path) <= MAX_FOLLOWED_BYTES else b""
     except OSError:
         return b""
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def _is_package(folder: Path) -> bool:

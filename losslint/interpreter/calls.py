@@ -165,6 +165,8 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
     function = closure.function
     if len(ev.stack) >= _DEPTH or ev.stack.count(function) > 1:
         return Unknown(f"{function.name}()", varies=True, tainted=arithmetic.tainted(args))
+    if node is not None and closure.receiver is None and ev.program.is_idle(function) and not arithmetic.tainted(args):
+        return methods.unknown_call(ev, function.name, function.name, args, kwargs, node)
     if _decorated(function, "contextmanager"):
         return Thing("context", function.name, {})
     passed = passed_through(function) if function.is_generator else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from losslint import units
@@ -92,10 +93,10 @@ class Evaluator:
             ir.Slice: self._slice,
             ir.Binary: self._binary,
             ir.Unary: self._unary,
-            ir.Logic: lambda node, scope: conditions.logic(self, node, scope),
-            ir.Compare: lambda node, scope: conditions.compare(self, node, scope),
+            ir.Logic: partial(conditions.logic, self),
+            ir.Compare: partial(conditions.compare, self),
             ir.Choice: self._choice,
-            ir.Call: lambda node, scope: calls.call(self, node, scope),
+            ir.Call: partial(calls.call, self),
             ir.Collection: self._collection,
             ir.Mapping: self._mapping,
             ir.Format: self._format,

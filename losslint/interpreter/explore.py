@@ -23,8 +23,8 @@ from losslint.lowering import ir
 
 _MAX_FORKS = 6
 _MAX_TESTS = 5
-_FILE_FUEL = 60_000
-_RUN_FUEL = 12_000
+_FILE_FUEL = 36_000
+_RUN_FUEL = 8_000
 _TAIL_BATCHES = 7
 
 

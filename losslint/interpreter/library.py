@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from losslint import units
 from losslint.contracts.frameworks import SCALER_CALLABLES
 from losslint.contracts.metrics import PER_SAMPLE, SET_SCORES
-from losslint.contracts.torch import CLIPPING, CRITERIA, FUNCTIONAL, NO_GRAD, NONLINEAR, TOKEN_AVERAGING
+from losslint.contracts.torch import BENDING, CLIPPING, CRITERIA, FUNCTIONAL, NO_GRAD, NONLINEAR, TOKEN_AVERAGING
 from losslint.interpreter import arithmetic, frameworks, methods, roles
 from losslint.interpreter.values import (
     AMP,
@@ -428,7 +428,7 @@ def _numeric(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], 
     if name in ("add", "sub", "mul", "div", "true_divide", "multiply", "divide", "subtract") and len(args) > 1:
         op = {"a": "+", "s": "-", "m": "*", "d": "/", "t": "/"}[name[0]]
         return arithmetic.binary(ev, op, args[0], args[1], node, node, node)
-    if name in NONLINEAR or name in ("power", "nonlinear"):
+    if name in NONLINEAR or name in ("power", "nonlinear") or (name in BENDING and isinstance(value, Linear)):
         if isinstance(value, (Linear, Tensor)):
             return arithmetic.nonlinear(ev, value, node, name)
         return Unknown(f"{name}({getattr(value, 'path', '…')})", arithmetic.varies(value), arithmetic.tainted(value))

@@ -418,6 +418,8 @@ def _linear_method(
         return form
     if name in NONLINEAR:
         return arithmetic.nonlinear(ev, form, node, name)
+    if name in ("chunk", "split", "unbind") and form.vector:
+        return _parts_of(ev, form, args, node)
     if name in ("isnan", "isinf", "isfinite", "any", "all"):
         return Unknown(f"{name}()", varies=True, likely=name == "isfinite")
     if name in ("dim", "size", "numel", "__len__"):
@@ -433,6 +435,17 @@ def _without_apex_scale(form: Linear) -> Linear:
         return form
     weights = {atom: exact(Fraction(weight) / units.SCALE) for atom, weight in form.weights.items()}
     return Linear(weights, form.steps, form.state, form.vector, form.notes)
+
+
+def _parts_of(ev: Evaluator, form: Linear, args: list[Any], node: ir.Call) -> Any:
+    """The losses of the samples in parts (chosen and rejected, say): each is a figure of its own."""
+    count = arithmetic.number(ev, args[0]) if args else None
+    if count is None or not 1 < count.value <= 4 or not node.arguments or len({visit for _, visit in form.weights}) != 1:
+        return Unknown("parts", varies=True, tainted=True)
+    visit = next(visit for _, visit in form.weights)
+    # the parts of the call stand for the parts of its result: a place per figure
+    places: list[ir.Node] = [node, node.func, node.arguments[0].value, node.arguments[0]]
+    return [Tensor(place, visit, form.state, "none", 1) for place in places[: int(count.value)]]
 
 
 def _argument(node: ir.Call) -> ir.Expr:
@@ -455,6 +468,10 @@ def _mean(ev: Evaluator, form: Linear, node: ir.Call, args: list[Any], kwargs: d
 def _over_one_dimension(ev: Evaluator, args: list[Any], kwargs: dict[str, Any]) -> bool:
     """`.mean(1)` leaves a vector over the samples."""
     axis = args[0] if args else kwargs.get("dim", kwargs.get("axis"))
+    if isinstance(axis, RangeValue):
+        axis = axis.arguments[0] if len(axis.arguments) > 1 else 0
+    if isinstance(axis, (list, tuple)) and axis:
+        return all(_over_one_dimension(ev, [part], {}) for part in axis)
     known = arithmetic.number(ev, axis) if axis is not None and axis is not True else None
     return known is not None and known.value != 0
 

@@ -45,6 +45,7 @@ class Program:
     def __init__(self, project: Project, module: ir.Module) -> None:
         self.project = project
         self.module = module
+        self._idle: dict[ir.Function, bool] = {}
         self._of_project: dict[tuple[str, str], bool] = {}
         self.reach = self._reach()
         self.numbers: dict[ir.Const, Number] = {}
@@ -134,6 +135,22 @@ class Program:
             or any(self._is_loss_call(name, reach) for name in calls)
             or any(roles.is_loss(name) for name in facts.assigned)
         )
+
+    def is_idle(self, function: ir.Function) -> bool:
+        """Whether a function can do nothing to a loss that it is not given: no loss, no event, no object is made in it.
+        What it returns is as good as unknown."""
+        idle = self._idle.get(function)
+        if idle is None:
+            facts = function.facts
+            idle = self._idle[function] = not (
+                function.is_generator
+                or self.is_relevant(facts)
+                or self.has_events(facts)
+                or not facts.calls.isdisjoint(self.reach.loop)
+                or any(name[:1].isupper() for name in facts.calls)
+                or any(map(roles.is_batch_size, facts.read))
+            )
+        return idle
 
     def reaches_backward(self, facts: ir.Facts, reach: Reach | None = None) -> bool:
         """Whether code with these facts gets to a backward."""
