@@ -87,6 +87,11 @@ def number(ev: Evaluator, value: Any) -> Number | None:
     return None
 
 
+def plain(value: Number | int) -> Exact:
+    """A number as branches see it."""
+    return value.value if isinstance(value, Number) else value
+
+
 def static_key(value: Any) -> Key | None:
     """What names a number that does not change during the run."""
     kind = type(value)

@@ -309,6 +309,8 @@ class Evaluator:
         role = self.program.loop_role(node)
         self._start_counters(role, scope)
         items = self.items(iterable, node, role)
+        inside = role.relevant and not role.outer
+        self.world.inside += inside
         try:
             for item in items:
                 self.bind(node.target, item, scope, node.iterable)
@@ -319,6 +321,7 @@ class Evaluator:
                 if signal > CONTINUE:
                     return signal
         finally:
+            self.world.inside -= inside
             close = getattr(items, "close", None)
             if close is not None:
                 close()
@@ -428,9 +431,14 @@ class Evaluator:
             yield start + place
 
     def _counted_visits(self, start: int, count: int, node: ir.For) -> Iterator[int]:
-        for place in range(count):
-            self.world.enter_visit(place, "", node)
-            yield start + place
+        # a window that is written as a loop may be the outermost loop over data
+        self.world.live += 1
+        try:
+            for place in range(count):
+                self.world.enter_visit(place, "", node)
+                yield start + place
+        finally:
+            self.world.live -= 1
 
     def _while(self, node: ir.While, scope: Scope) -> int:
         role = self.program.loop_role(node)
@@ -816,7 +824,7 @@ class Evaluator:
                 form.state,
                 world.current,
                 world.passage,
-                world.live > 0,
+                world.live + world.inside > 0,
                 sink,
                 label,
                 form.notes,
@@ -826,7 +834,7 @@ class Evaluator:
 
     def stored_figure(self, node: ir.Node, form: Linear, name: str) -> None:
         """A figure kept in a list outside the batch loop: the curve that is plotted later."""
-        if not self.world.live:
+        if not self.world.live and not self.world.inside:
             self._figure(node, form, "append", (name,), name)
 
     def keep(self, node: ir.Node, items: list[Any], value: Linear, name: str) -> None:

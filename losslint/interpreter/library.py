@@ -305,7 +305,7 @@ def call_library(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, An
     """A call of something outside the project, by its dotted path."""
     name = roles.last(path)
     if name in CRITERIA and name[0].isupper():
-        return _criterion(name, args, kwargs)
+        return _criterion(name, kwargs, node)
     if name in FUNCTIONAL and not path.startswith("math."):
         return functional(ev, name, args, kwargs, node)
     handler = _LIBRARY.get(name)
@@ -357,14 +357,25 @@ def _gives_scheduler(name: str) -> bool:
     return (name.startswith("get_") and name.endswith(("_schedule", "_scheduler", "_warmup"))) or name == "get_scheduler"
 
 
-def _criterion(name: str, args: list[Any], kwargs: dict[str, Any]) -> Thing:
-    traits = set()
-    if name in TOKEN_AVERAGING:
-        if kwargs.get("ignore_index") is not None:
-            traits.add("ignore_index")
-        if kwargs.get("weight") is not None:
-            traits.add("class weights")
-    return Thing("criterion", name, {"reduction": _reduction(kwargs), "traits": frozenset(traits), "known": True})
+def _criterion(name: str, kwargs: dict[str, Any], node: ir.Call) -> Thing:
+    traits = _token_traits(name, kwargs, node)
+    return Thing("criterion", name, {"reduction": _reduction(kwargs), "traits": traits, "known": True})
+
+
+def _token_traits(name: str, kwargs: dict[str, Any], node: ir.Call) -> frozenset[str]:
+    """What makes the number of targets in a mean uneven.
+
+    A negative `ignore_index` that is handed through a parameter is a default that nobody asked for; written down at the
+    loss, or a padding token, it says that some targets do not count.
+    """
+    if name not in TOKEN_AVERAGING:
+        return frozenset()
+    traits = {"class weights"} if kwargs.get("weight") is not None else set()
+    value = kwargs.get("ignore_index")
+    passed = any(a.keyword == "ignore_index" and isinstance(a.value, (ir.Name, ir.Attr)) for a in node.arguments)
+    if value is not None and not (passed and isinstance(value, (Number, int)) and arithmetic.plain(value) < 0):
+        traits.add("ignore_index")
+    return frozenset(traits)
 
 
 def _reduction(kwargs: dict[str, Any]) -> str | None:
@@ -383,13 +394,8 @@ def _reduction(kwargs: dict[str, Any]) -> str | None:
 
 def functional(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Linear:
     """`F.cross_entropy(…)` and its kind."""
-    traits = set()
-    if name in TOKEN_AVERAGING:
-        if kwargs.get("ignore_index") is not None:
-            traits.add("ignore_index")
-        if kwargs.get("weight") is not None:
-            traits.add("class weights")
-    made = ev.loss(node, _reduction(kwargs), 3, "", frozenset(traits) | arithmetic.spanning(*args))
+    traits = _token_traits(name, kwargs, node) | arithmetic.spanning(*args)
+    made = ev.loss(node, _reduction(kwargs), 3, "", traits)
     return methods.without_graph(made, [*args, *kwargs.values()])
 
 

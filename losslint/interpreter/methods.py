@@ -767,7 +767,7 @@ def _scaler_method(ev: Evaluator, thing: Any, name: str, args: list[Any], node: 
 
 
 def _scaled(ev: Evaluator, value: Any, node: ir.Call) -> Any:
-    if type(value) is Unknown and ev.world.live and not value.tainted:
+    if type(value) is Unknown and not value.tainted:
         value = ev.tensor(_argument(node))
     form = arithmetic.linear(ev, value)
     if form is None:

@@ -177,6 +177,7 @@ class World:
         self.current = -1
         self.passage = 0
         self.live = 0
+        self.inside = 0
         self.no_grad = 0
         self.sites: dict[tuple[ir.Node, Any], Site] = {}
         self.guards: list[ir.If] = []
