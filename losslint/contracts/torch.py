@@ -41,7 +41,9 @@ CLIPPING = frozenset({"clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "
 CURVED = frozenset("exp exp2 expm1 log log2 log10 log1p sqrt rsqrt".split())
 """Functions whose mean over batches is taken for the function of the mean (the mean of squares is a figure of its own)."""
 
-BENDING = frozenset("logsigmoid softplus relu elu gelu leaky_relu softmax log_softmax logsumexp clamp clip maximum minimum".split())
+BENDING = frozenset(
+    "logsigmoid softplus relu elu gelu leaky_relu softmax log_softmax logsumexp clamp clip maximum minimum".split()
+)
 """Functions that make another figure out of a value, and keep its graph."""
 
 NONLINEAR = frozenset("exp log log2 log10 sqrt pow square rsqrt sigmoid tanh log1p expm1 exp2".split())

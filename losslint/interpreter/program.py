@@ -306,7 +306,7 @@ def _statements(body: ir.Block) -> Iterator[ir.Stmt]:
 def _expressions(statement: ir.Stmt) -> ir.Expr | None:
     """What a statement tests or computes before its blocks run."""
     value = getattr(statement, "test", None) or getattr(statement, "value", None)
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def _remainders(node: ir.Expr | None) -> Iterator[str]:
