@@ -112,7 +112,7 @@ def _reaches(loop: Loop, node: ir.Node) -> bool:
         record.node is node
         for world in worlds
         for records in (world.backwards, world.steps, world.figures, world.events, world.zeroings, world.retained)
-        for record in records  # type: ignore[attr-defined]
+        for record in records
     ) or any(
         step.node is node or step.entry is node for world in worlds for figure in world.figures for step in figure.steps
     )

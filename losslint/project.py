@@ -236,7 +236,9 @@ class Project:
             if path not in self._texts:
                 self._texts[path] = _bytes(path)
             text = self._texts[path]
-            start = re.search(rb"^(?:class|def|async def)[ \t]+" + re.escape(name.encode()) + rb"\b", text, re.MULTILINE)
+            start = re.search(
+                rb"^(?:class|def|async def)[ \t]+" + re.escape(name.encode()) + rb"\b", text, re.MULTILINE
+            )
             if start is not None:
                 end = _NEXT_DEFINITION.search(text, start.end())
                 body = text[start.start() : end.start() if end is not None else len(text)]

@@ -125,8 +125,9 @@ def _draft(loop: Loop, node: ir.Node, guard: ir.If | None, share: str, backward:
     return Draft(
         node,
         Severity.ERROR,
-        f"the loss is divided by `{window}`{where}, on {share} micro-batches, while `{explain.text(backward)}` runs on every one:"
-        f" the gradient is {factor.text} too large{explain.in_numbers(loop, laws.TIMES_WINDOW)} wherever it is not",
+        f"the loss is divided by `{window}`{where}, on {share} micro-batches, while `{explain.text(backward)}` runs on"
+        f" every one: the gradient is {factor.text} too large{explain.in_numbers(loop, laws.TIMES_WINDOW)} wherever it"
+        " is not",
         factor,
         explain.trail(loop, steps),
         f"move the division by `{window}` out of the branch, so that every micro-batch is divided",

@@ -63,7 +63,9 @@ from losslint.registry import Draft, Rule
 def check(loop: Loop) -> Iterator[Draft]:
     """A masked loss is averaged over all entries, the masked ones included."""
     seen = set()
-    records = [(one.notes, one.steps) for one in loop.base.backwards] + [(one.notes, one.steps) for one in loop.base.figures]
+    records = [(one.notes, one.steps) for one in loop.base.backwards] + [
+        (one.notes, one.steps) for one in loop.base.figures
+    ]
     for notes, steps in records:
         if "masked mean" not in notes:
             continue

@@ -65,7 +65,8 @@ from collections.abc import Iterator
 
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain
-from losslint.interpreter.ledger import Loop, Reading
+from losslint.interpreter.ledger import Loop
+from losslint.interpreter.reading import Reading
 from losslint.interpreter.values import BATCH, Step
 from losslint.registry import Draft, Rule
 from losslint.units import Unit

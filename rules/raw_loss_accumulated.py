@@ -95,7 +95,8 @@ from collections.abc import Iterator
 
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain, laws
-from losslint.interpreter.ledger import Loop, Reading
+from losslint.interpreter.ledger import Loop
+from losslint.interpreter.reading import Reading
 from losslint.registry import Draft, Rule
 
 

@@ -90,7 +90,8 @@ from collections.abc import Iterator
 
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain
-from losslint.interpreter.ledger import Loop, Reading
+from losslint.interpreter.ledger import Loop
+from losslint.interpreter.reading import Reading
 from losslint.interpreter.values import KEYS
 from losslint.registry import Draft, Rule
 

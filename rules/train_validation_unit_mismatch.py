@@ -76,7 +76,8 @@ from collections.abc import Iterator
 
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain
-from losslint.interpreter.ledger import Loop, Reading
+from losslint.interpreter.ledger import Loop
+from losslint.interpreter.reading import Reading
 from losslint.registry import Draft, Mark, Rule
 from losslint.units import Unit
 
@@ -126,8 +127,7 @@ def _draft(loop: Loop, train: Reading, validation: Reading, ratio: Unit) -> Draf
         explain.trail(loop, train.steps),
         "compute both as a mean over the same thing",
         related=[
-            Mark(mark.node, f"validation: {mark.message}", mark.unit)
-            for mark in explain.trail(loop, validation.steps)
+            Mark(mark.node, f"validation: {mark.message}", mark.unit) for mark in explain.trail(loop, validation.steps)
         ],
     )
 

@@ -105,7 +105,13 @@ def check(loop: Loop) -> Iterator[Draft]:
         return
     seen = set()
     for backward in loop.high.backwards:
-        if backward.node in seen or laws.all_summed(backward) or laws.out_of_sight(backward) or laws.spans_batches(backward) or laws.has_unknown_divisor(backward):
+        if (
+            backward.node in seen
+            or laws.all_summed(backward)
+            or laws.out_of_sight(backward)
+            or laws.spans_batches(backward)
+            or laws.has_unknown_divisor(backward)
+        ):
             continue
         seen.add(backward.node)
         sites = laws.sites_of(backward)

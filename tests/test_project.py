@@ -117,7 +117,9 @@ def test_find_follows_five_hops(tmp_path: Path, links: int, reached: bool) -> No
 
 
 def test_what_says_nothing_of_a_loss_is_not_followed(tmp_path: Path) -> None:
-    write(tmp_path, {"plots.py": "def draw(xs):\n    return xs\n\n\ndef total(loss):\n    return loss\n", "train.py": ""})
+    write(
+        tmp_path, {"plots.py": "def draw(xs):\n    return xs\n\n\ndef total(loss):\n    return loss\n", "train.py": ""}
+    )
     project = Project([tmp_path])
     train = project.load(tmp_path / "train.py")
     assert project.find(train, "plots", 0, "draw") is None

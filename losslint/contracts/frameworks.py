@@ -1,8 +1,8 @@
 """Who divides the loss by the window: frameworks, with the versions their behaviour was read from.
 
-Sources: accelerate 1.x (`Accelerator.backward`, `accumulate`), lightning 2.x (automatic optimisation, `Fabric.backward`),
-DeepSpeed 0.1x (`engine.backward(scale_wrt_gas=True)`, `engine.step`), apex (`amp.scale_loss`), timm 1.x
-(`NativeScaler.__call__`), transformers 4.x/5.x (`Trainer.training_step`).
+Sources: accelerate 1.x (`Accelerator.backward`, `accumulate`), lightning 2.x (automatic optimisation,
+`Fabric.backward`), DeepSpeed 0.1x (`engine.backward(scale_wrt_gas=True)`, `engine.step`), apex (`amp.scale_loss`),
+timm 1.x (`NativeScaler.__call__`), transformers 4.x/5.x (`Trainer.training_step`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ class Framework:
 
 
 ACCELERATE = Framework("accelerate", ">=0.12", True, True, "gradient_accumulation_steps")
-FABRIC = Framework("fabric", ">=2.0", False, False, "")
 DEEPSPEED = Framework("deepspeed", ">=0.3", True, True, "gradient_accumulation_steps")
 LIGHTNING = Framework("lightning", ">=1.0", True, True, "accumulate_grad_batches")
 

@@ -39,7 +39,7 @@ SCALAR_PRESERVING = frozenset(
 CLIPPING = frozenset({"clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_grads_with_norm_"})
 
 CURVED = frozenset("exp exp2 expm1 log log2 log10 log1p sqrt rsqrt".split())
-"""Functions whose mean over batches is taken for the function of the mean (the mean of squares is a figure of its own)."""
+"""Functions whose mean over batches is taken for the function of the mean (a mean of squares is its own figure)."""
 
 BENDING = frozenset(
     "logsigmoid softplus relu elu gelu leaky_relu softmax log_softmax logsumexp clamp clip maximum minimum".split()

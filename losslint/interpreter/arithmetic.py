@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from losslint import units
 from losslint.contracts.torch import CURVED
-from losslint.interpreter import roles
 from losslint.interpreter.values import (
     AMP,
     BATCH,
@@ -22,7 +21,6 @@ from losslint.interpreter.values import (
     Exact,
     Key,
     Linear,
-    Loader,
     Number,
     Tensor,
     Text,
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
 RETAINED_AT = units.LOG + 1
 """Batches whose graphs an accumulator holds: more than it holds where it is emptied after each window."""
 SPANS = "several batches"
-_LONGEST_LIST = 200
+LONGEST_LIST = 200
 _HUGE_BITS = 400
 
 
@@ -78,7 +76,7 @@ def number(ev: Evaluator, value: Any) -> Number | None:
         return Number(value, COUNT)
     if kind is Number:
         if value.key is not None:
-            return ev.world.settings.overrides.get(value.key) or value  # type: ignore[no-any-return]
+            return ev.world.settings.overrides.get(value.key) or value
         return value  # type: ignore[no-any-return]
     if kind is Unknown and not value.varies and not value.tainted:
         return ev.world.settings.overrides.get(value.path)
@@ -128,7 +126,7 @@ def is_loss(form: Linear) -> bool:
     return any(site.evidence for site, _ in form.weights)
 
 
-def scalar(ev: Evaluator, value: Any, node: ir.Node) -> Number | None:
+def scalar(ev: Evaluator, value: Any) -> Number | None:
     """A value as a factor: a number, or the prime that stands for a factor which is not explained."""
     known = number(ev, value)
     key = static_key(value)
@@ -164,7 +162,9 @@ def literal_code(ev: Evaluator, value: Exact) -> Exact:
 # ---------------------------------------------------------------- binary operators
 
 
-def binary(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Node, left_node: ir.Expr, right_node: ir.Expr) -> Any:
+def binary(
+    ev: Evaluator, op: str, left: Any, right: Any, node: ir.Node, left_node: ir.Expr, right_node: ir.Expr
+) -> Any:
     """`left op right`."""
     kind_left, kind_right = type(left), type(right)
     if kind_left is Linear or kind_right is Linear or kind_left is Tensor or kind_right is Tensor:
@@ -180,15 +180,15 @@ def binary(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Node, left_no
         parts = right if kind_right is tuple else (right,)
         return Text((left, *parts))
     if kind_left is list and op == "+":
-        return (left + list(right))[:_LONGEST_LIST] if isinstance(right, (list, tuple)) else left
+        return (left + list(right))[:LONGEST_LIST] if isinstance(right, (list, tuple)) else left
     if kind_left is tuple and kind_right is tuple and op == "+":
-        return (left + right)[:_LONGEST_LIST]
+        return (left + right)[:LONGEST_LIST]
     if kind_left is list and op == "*":
         return list(left)
-    return _unknown(ev, op, left, right, left_node, right_node)
+    return _unknown(ev, op, left, right)
 
 
-def _unknown(ev: Evaluator, op: str, left: Any, right: Any, left_node: ir.Expr, right_node: ir.Expr) -> Unknown:
+def _unknown(ev: Evaluator, op: str, left: Any, right: Any) -> Unknown:
     path = f"({_path(ev, left)} {op} {_path(ev, right)})"
     return Unknown(path, varies(left) or varies(right), tainted(left) or tainted(right))
 
@@ -284,7 +284,7 @@ def _with_tensor(
     ev: Evaluator, op: str, left: Any, right: Any, node: ir.Node, left_node: ir.Expr, right_node: ir.Expr
 ) -> Any:
     if op in ("+", "-"):
-        return _sum(ev, op, left, right, node, left_node, right_node)
+        return _sum(ev, op, left, right, node)
     if op == "*":
         return _product(ev, left, right, node, left_node, right_node)
     if op == "/":
@@ -321,9 +321,7 @@ def nonlinear(ev: Evaluator, value: Any, node: ir.Node, name: str = "") -> Any:
     return Tensor(node, value.visit if form is None else next(iter(visits)), value.state, traits=traits)
 
 
-def _sum(
-    ev: Evaluator, op: str, left: Any, right: Any, node: ir.Node, left_node: ir.Expr, right_node: ir.Expr
-) -> Any:
+def _sum(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Node) -> Any:
     sign = 1 if op == "+" else -1
     if type(left) is Tensor and type(right) is Tensor and not (left.evidence or right.evidence):
         if left.reduction and right.reduction:
@@ -336,7 +334,9 @@ def _sum(
         for atom, weight in second.weights.items():
             weights[atom] = weights.get(atom, 0) + sign * weight
         steps = merged(first.steps, second.steps)
-        state = max(first.state, second.state) if GRAPH in (first.state, second.state) else min(first.state, second.state)
+        state = (
+            max(first.state, second.state) if GRAPH in (first.state, second.state) else min(first.state, second.state)
+        )
         return Linear(weights, steps, state, first.vector or second.vector, first.notes | second.notes)
     form = first if first is not None else second
     assert form is not None
@@ -376,11 +376,11 @@ def _product(ev: Evaluator, left: Any, right: Any, node: ir.Node, left_node: ir.
         if form.vector and type(other) is Tensor:
             notes = form.notes | ({"masked"} if "mask" in other.traits else {"weighted"})
             return Linear(form.weights, form.steps, form.state, True, notes)
-        return _times(ev, form, scalar(ev, other, operand), node, operand)
+        return _times(ev, form, scalar(ev, other), node, operand)
     if first is not None:
-        return _times(ev, first, scalar(ev, right, right_node), node, right_node)
+        return _times(ev, first, scalar(ev, right), node, right_node)
     assert second is not None
-    return _times(ev, second, scalar(ev, left, left_node), node, left_node)
+    return _times(ev, second, scalar(ev, left), node, left_node)
 
 
 def _times(ev: Evaluator, form: Linear, factor: Number | None, node: ir.Node, operand: ir.Node) -> Any:
@@ -402,7 +402,7 @@ def _quotient(ev: Evaluator, left: Any, right: Any, node: ir.Node, right_node: i
         if is_loss(form) and set(form.weights) == set(divisor.weights):
             return Unknown("ratio", varies=True)
         return nonlinear(ev, left, node) if is_loss(form) else ev.tensor(node)
-    factor = scalar(ev, right, right_node)
+    factor = scalar(ev, right)
     if factor is None or factor.coded == 0:
         return Unknown("quotient", varies=True, tainted=tainted(left))
     if factor.coded == 1 and not factor.kinds & (WINDOW | BATCH):
@@ -455,7 +455,7 @@ def augmented(ev: Evaluator, node: ir.Augment, old: Any, value: Any) -> Any:
 
 def rescaled_gradient(ev: Evaluator, gradient: Thing, op: str, value: Any, node: ir.Node) -> Thing:
     """`p.grad /= n`: what the gradients hold is scaled by hand."""
-    factor = scalar(ev, value, node) if not varies(value) else None
+    factor = scalar(ev, value) if not varies(value) else None
     if op not in ("*", "/") or factor is None or factor.coded == 0:
         ev.world.doubt("gradients are written by hand", node)
     else:
@@ -515,27 +515,13 @@ def path_text(node: ir.Expr) -> str:
     return "…"
 
 
-def length(ev: Evaluator, value: Any, node: ir.Node) -> Any:
-    """`len(value)`."""
-    from losslint.interpreter.methods import length_of
-
-    return length_of(ev, value, node)
-
-
-__all__ = [
-    "Loader",
-    "accumulated",
-    "augmented",
-    "binary",
-    "in_place",
-    "is_loss",
-    "linear",
-    "negated",
-    "nonlinear",
-    "number",
-    "roles",
-    "scalar",
-    "static_key",
-    "tainted",
-    "varies",
-]
+def total(ev: Evaluator, items: list[Any] | tuple[Any, ...], start: Any, node: ir.Expr) -> Any:
+    """`sum(items, start)`: of losses, a sum whose provenance says where they were added up."""
+    result = start
+    for item in items:
+        result = binary(ev, "+", result, item, node, node, node)
+    if type(result) is not Linear or len(items) < 2 or any(step.verb == "append" for step in result.steps):
+        # a sum that was collected batch after batch came about on that line
+        return result
+    steps = ev.world.remember(result.steps, (node, "+=", None, 0, ""), result.weights)
+    return Linear(result.weights, steps, result.state, result.vector, result.notes)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from losslint.contracts.frameworks import SCALER_CALLABLES
-from losslint.interpreter import arithmetic, frameworks, library, methods, roles
+from losslint.interpreter import arithmetic, builtin, frameworks, library, methods, opaque, roles, things, unknowns
 from losslint.interpreter.program import passed_through, path_of
 from losslint.interpreter.values import (
     GRAPH,
+    MISSING,
+    RAISE,
+    RETURN,
     Bag,
     ClassValue,
     Closure,
@@ -18,7 +21,6 @@ from losslint.interpreter.values import (
     Method,
     ModuleScope,
     ModuleValue,
-    Number,
     Scope,
     Tensor,
     Thing,
@@ -43,12 +45,12 @@ def call(ev: Evaluator, node: ir.Call, scope: Scope) -> Any:
             return _super_call(ev, func.name, args, kwargs, node, scope)
         receiver = ev.eval(func.value, scope)
         args, kwargs = arguments(ev, node, scope)
-        return call_attribute(ev, receiver, func.name, args, kwargs, node, func.value, scope)
+        return call_attribute(ev, receiver, func.name, args, kwargs, node, func.value)
     if type(func) is ir.Name:
         callee = ev.lookup(func.id, scope)
-        if callee is library.missing(ev):
+        if callee is MISSING:
             args, kwargs = arguments(ev, node, scope)
-            return library.call_builtin(ev, func.id, args, kwargs, node, scope)
+            return builtin.call_builtin(ev, func.id, args, kwargs, node)
     else:
         callee = ev.eval(func, scope)
     args, kwargs = arguments(ev, node, scope)
@@ -85,7 +87,6 @@ def call_attribute(
     kwargs: dict[str, Any],
     node: ir.Call,
     receiver_node: ir.Expr,
-    scope: Scope,
 ) -> Any:
     """`receiver.name(…)`."""
     kind = type(receiver)
@@ -105,7 +106,7 @@ def call_attribute(
             return receiver
         if name in ("to", "cuda", "cpu", "float", "half"):
             return receiver
-        return frameworks.inherited_call(ev, receiver, name, args, kwargs, node)
+        return unknowns.inherited_call(ev, receiver, name, args, kwargs, node)
     if kind is ModuleValue:
         return library.call_library(ev, f"{receiver.path}.{name}", args, kwargs, node)
     if kind is ClassValue:
@@ -117,19 +118,17 @@ def call_attribute(
         return Unknown(f"{receiver.definition.name}.{name}()", varies=bool(ev.world.live))
     if kind is ModuleScope:
         callee = ev.lookup(name, receiver)
-        if callee is library.missing(ev):
+        if callee is MISSING:
             return library.call_library(ev, name, args, kwargs, node)
         return apply(ev, callee, args, kwargs, node)
     if kind is Unknown:
         stored = ev.stored.get((receiver.path, name))
         if stored is not None:
             return apply(ev, stored, args, kwargs, node)
-    return methods.call_method(ev, receiver, name, args, kwargs, node, receiver_node, scope)
+    return methods.call_method(ev, receiver, name, args, kwargs, node, receiver_node)
 
 
-def apply(
-    ev: Evaluator, callee: Any, args: list[Any], kwargs: dict[str, Any], node: ir.Call, path: str = ""
-) -> Any:
+def apply(ev: Evaluator, callee: Any, args: list[Any], kwargs: dict[str, Any], node: ir.Call, path: str = "") -> Any:
     """Calls a value."""
     kind = type(callee)
     if kind is Closure:
@@ -147,13 +146,13 @@ def apply(
             return invoke(ev, Closure(function, owner.scope, callee, owner), args, kwargs, node)
         return ev.tensor(node)
     if kind is Thing:
-        return methods.call_thing(ev, callee, args, kwargs, node)
+        return things.call_thing(ev, callee, args, kwargs, node)
     if kind is Method:
-        return methods.call_method(ev, callee.receiver, callee.name, args, kwargs, node, node.func, None)
+        return methods.call_method(ev, callee.receiver, callee.name, args, kwargs, node, node.func)
     if kind is Tensor:
         return ev.tensor(node)
     if kind is Unknown:
-        return library.call_unknown(ev, callee, args, kwargs, node)
+        return unknowns.call_unknown(ev, callee, args, kwargs, node)
     return Unknown(path or "call", varies=bool(ev.world.live), tainted=arithmetic.tainted([*args, *kwargs.values()]))
 
 
@@ -166,7 +165,7 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
     if len(ev.stack) >= _DEPTH or ev.stack.count(function) > 1:
         return Unknown(f"{function.name}()", varies=True, tainted=arithmetic.tainted(args))
     if node is not None and closure.receiver is None and ev.program.is_idle(function) and not arithmetic.tainted(args):
-        return methods.unknown_call(ev, function.name, function.name, args, kwargs, node)
+        return opaque.unknown_call(ev, function.name, function.name, args, kwargs, node)
     if _decorated(function, "contextmanager"):
         return Thing("context", function.name, {})
     passed = passed_through(function) if function.is_generator else None
@@ -196,10 +195,10 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
         ended = ev.block(function.body, scope)
         returned = ev.returned
         ev.returned = None
-        if ended == 4:
+        if ended == RAISE:
             # a method that only raises stands for one of a subclass that is not in sight
             return Unknown(f"{function.name}()", varies=True)
-        if ended != 3 or returned is None:
+        if ended != RETURN or returned is None:
             return None
         value, statement = returned
         return _handed_back(ev, value, statement) if world.passage > passage else value
@@ -325,7 +324,9 @@ def construct(ev: Evaluator, cls: ClassValue, args: list[Any], kwargs: dict[str,
     return instance
 
 
-def initialise(ev: Evaluator, instance: Instance, args: list[Any], kwargs: dict[str, Any], node: ir.Call | None) -> None:
+def initialise(
+    ev: Evaluator, instance: Instance, args: list[Any], kwargs: dict[str, Any], node: ir.Call | None
+) -> None:
     """Runs `__init__`, or fills the fields of a dataclass."""
     found = find_method(instance.cls, "__init__")
     if found is not None:
@@ -352,10 +353,10 @@ def _computes_loss(ev: Evaluator, cls: ClassValue) -> bool:
     return forward is not None and ev.program.is_relevant(forward[0].facts)
 
 
-def instance_attribute(ev: Evaluator, receiver: Instance, name: str, node: ir.Expr) -> Any:
+def instance_attribute(ev: Evaluator, receiver: Instance, name: str) -> Any:
     """`object.name` on a project object."""
-    value = receiver.attributes.get(name, _NOTHING)
-    if value is not _NOTHING:
+    value = receiver.attributes.get(name, MISSING)
+    if value is not MISSING:
         return value
     found = find_method(receiver.cls, name)
     if found is not None:
@@ -374,13 +375,11 @@ def instance_attribute(ev: Evaluator, receiver: Instance, name: str, node: ir.Ex
     if name == "__dict__":
         return receiver.attributes
     path = f"{receiver.path}.{name}"
-    stored = ev.stored.get((receiver.path, name), _NOTHING)
-    return stored if stored is not _NOTHING else ev.guess(path)
+    stored = ev.stored.get((receiver.path, name), MISSING)
+    return stored if stored is not MISSING else ev.guess(path)
 
 
-def _super_call(
-    ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call, scope: Scope
-) -> Any:
+def _super_call(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call, scope: Scope) -> Any:
     where: Scope | None = scope
     while where is not None and "__class__" not in where.names:
         where = where.outer
@@ -395,14 +394,14 @@ def _super_call(
                     return invoke(ev, Closure(function, home.scope, receiver, home), args, kwargs, node)
         if name == "__init__":
             return None
-        return frameworks.inherited_call(ev, receiver, name, args, kwargs, node)
+        return unknowns.inherited_call(ev, receiver, name, args, kwargs, node)
     return None if name == "__init__" else Unknown(f"super().{name}()", varies=bool(ev.world.live))
 
 
 # ---------------------------------------------------------------- contexts
 
 
-def enter(ev: Evaluator, thing: Thing, node: ir.Expr) -> Any:
+def enter(ev: Evaluator, thing: Thing) -> Any:
     """What a `with` block changes."""
     world = ev.world
     if thing.kind == "context":
@@ -413,8 +412,15 @@ def enter(ev: Evaluator, thing: Thing, node: ir.Expr) -> Any:
             saved, world.no_grad = world.no_grad, 0
             return saved
         elif thing.data.get("accumulate"):
-            return frameworks.enter_accumulate(ev, thing, node)
+            return frameworks.enter_accumulate(ev, thing)
     return None
+
+
+def entered(value: Any) -> Any:
+    """What `with value as name` binds."""
+    if isinstance(value, Thing) and value.kind == "context":
+        return Unknown(value.path)
+    return value
 
 
 def leave(ev: Evaluator, thing: Thing, state: Any) -> None:
@@ -427,8 +433,3 @@ def leave(ev: Evaluator, thing: Thing, state: Any) -> None:
             ev.world.no_grad = state
         elif thing.data.get("accumulate"):
             frameworks.leave_accumulate(thing, state)
-
-
-_NOTHING = object()
-
-__all__ = ["Linear", "Number", "apply", "call", "construct", "enter", "find_method", "inherits", "invoke", "leave"]

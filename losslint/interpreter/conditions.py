@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _OBJECTS = (Thing, Instance, Closure, Loader, ModuleValue, ClassValue, Iteration, Text)
 _FLIP_AT = 3
-_LIKELY_CALLS = ("isfinite", "is_finite", "all")
 
 
 def truth(value: Any) -> bool | None:
@@ -105,7 +104,7 @@ def compare(ev: Evaluator, node: ir.Compare, scope: Scope) -> Any:
     """A comparison, chained or not."""
     left = ev.eval(node.left, scope)
     result: Any = True
-    for op, right_node in zip(node.ops, node.rights):
+    for op, right_node in zip(node.ops, node.rights, strict=True):
         right = ev.eval(right_node, scope)
         outcome = _pair(ev, op, left, right, node, type(right_node) is ir.Const or type(node.left) is ir.Const)
         if outcome is False:
@@ -317,9 +316,7 @@ def _ordinary(ev: Evaluator, test: Unknown, statement: ir.If) -> bool:
     first = statement.body[-1] if statement.body else None
     leaves = isinstance(first, (ir.Continue, ir.Break, ir.Raise, ir.Return))
     last = statement.orelse[-1] if statement.orelse else None
-    if isinstance(last, (ir.Continue, ir.Break, ir.Raise, ir.Return)) and not leaves:
-        return True
-    return False
+    return isinstance(last, (ir.Continue, ir.Break, ir.Raise, ir.Return)) and not leaves
 
 
 def _trains(ev: Evaluator, block: ir.Block) -> bool:
@@ -348,13 +345,17 @@ def _static(ev: Evaluator, test: Unknown, node: ir.Node, statement: ir.If | None
         if relevant:
             world.condition_nodes.setdefault(atom, node)
         return decided is positive
-    taken = _default(test, atom, positive)
+    taken = _default(test, atom)
     if statement is not None and "scaler" in test.path and "unscale_" in statement.facts.calls and atom[0] != "some":
         # whether the scaler has unscaled already is a question about its state, which the run knows
         return positive
     if statement is not None:
         body = statement.body[-1] if statement.body else None
-        if isinstance(body, ir.Raise) or (isinstance(body, (ir.Return, ir.Continue, ir.Break)) and not world.live) or isinstance(body, (ir.Continue, ir.Break, ir.Return)):
+        if (
+            isinstance(body, ir.Raise)
+            or (isinstance(body, (ir.Return, ir.Continue, ir.Break)) and not world.live)
+            or isinstance(body, (ir.Continue, ir.Break, ir.Return))
+        ):
             taken = not positive
     if relevant:
         world.settings.decisions[atom] = taken
@@ -363,7 +364,7 @@ def _static(ev: Evaluator, test: Unknown, node: ir.Node, statement: ir.If | None
     return taken is positive
 
 
-def _default(test: Unknown, atom: Key, positive: bool) -> bool:
+def _default(test: Unknown, atom: Key) -> bool:
     """Debugging, resuming and distribution are off in the first world, everything else is on."""
     kind = atom[0]
     if kind == "some":

@@ -1,51 +1,42 @@
-"""Runs statements and expressions of the IR in a tiny world. Calls are in `calls`, arithmetic in `arithmetic`."""
+"""Runs statements and expressions of the IR in a tiny world. What it means for values is beside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from losslint import units
-from losslint.interpreter import arithmetic, calls, conditions, methods, roles
-from losslint.interpreter.program import LoopRole, Program, path_of
+from losslint.interpreter import arithmetic, attributes, binding, calls, conditions, iteration, roles
+from losslint.interpreter.program import LoopRole, Program
 from losslint.interpreter.values import (
     BATCH,
+    BREAK,
+    CONTINUE,
     DETACHED,
     GRAPH,
-    LITERAL,
     LOG,
-    WINDOW,
-    Chunks,
-    ClassValue,
+    MISSING,
+    NEXT,
+    RAISE,
+    RETURN,
     Closure,
     Imported,
     Instance,
-    Iteration,
     Key,
     Linear,
-    Loader,
     ModuleScope,
     ModuleValue,
     Number,
-    RangeValue,
     Scope,
     Tensor,
     Text,
     Thing,
     Unknown,
+    key_of,
 )
-from losslint.interpreter.world import Figure, Reset, Retained, World
+from losslint.interpreter.world import Reset, World
 from losslint.lowering import ir
-
-# how a block ended
-NEXT, BREAK, CONTINUE, RETURN, RAISE = range(5)
-
-_MISSING = object()
-_LIST_LIMIT = 12
-_LONGEST_LIST = 200
-_EPOCHS = 2
-_STEPS = 4
 
 
 class Evaluator:
@@ -135,7 +126,6 @@ class Evaluator:
         """Runs a module as a script."""
         scope = self.scopes[module.path] = ModuleScope(module)
         scope.names["__name__"] = "__main__"
-        # functions that a script calls before their definition is reached by us (star imports, conditional defs) are rare
         self.block(module.body, scope)
 
     # ------------------------------------------------------------ statements
@@ -168,7 +158,7 @@ class Evaluator:
                     self.world.resets.append(Reset(node, name, self.world.live > 0))
                 elif type(value) is Linear:
                     value = self._grown(node, name, value, scope)
-            self.bind(target, value, scope, node.value)
+            binding.bind(self, target, value, scope, node.value)
         return NEXT
 
     def _grown(self, node: ir.Assign, name: str, value: Linear, scope: Scope) -> Linear:
@@ -184,10 +174,10 @@ class Evaluator:
         old = self.eval(node.target, scope)
         value = self.eval(node.value, scope)
         if type(old) is list and node.op == "+":
-            if len(old) < _LONGEST_LIST:
+            if len(old) < arithmetic.LONGEST_LIST:
                 old.extend(value if isinstance(value, (list, tuple)) else [value])
             return NEXT
-        self.bind(node.target, arithmetic.augmented(self, node, old, value), scope, None)
+        binding.bind(self, node.target, arithmetic.augmented(self, node, old, value), scope, None)
         return NEXT
 
     def _declare(self, node: ir.Declare, scope: Scope) -> int:
@@ -293,9 +283,9 @@ class Evaluator:
         for item in node.items:
             value = self.eval(item.value, scope)
             if item.target is not None:
-                self.bind(item.target, methods.entered(value), scope, item.value)
+                binding.bind(self, item.target, calls.entered(value), scope, item.value)
             if isinstance(value, Thing):
-                entered.append((value, calls.enter(self, value, item.value)))
+                entered.append((value, calls.enter(self, value)))
         try:
             return self.block(node.body, scope)
         finally:
@@ -308,12 +298,12 @@ class Evaluator:
         iterable = self.eval(node.iterable, scope)
         role = self.program.loop_role(node)
         self._start_counters(role, scope)
-        items = self.items(iterable, node, role)
+        items = iteration.items(self, iterable, node, role)
         inside = role.relevant and not role.outer
         self.world.inside += inside
         try:
             for item in items:
-                self.bind(node.target, item, scope, node.iterable)
+                binding.bind(self, node.target, item, scope, node.iterable)
                 signal = self.block(node.body, scope)
                 if signal == BREAK:
                     self.world.left_early.add(node)
@@ -327,125 +317,18 @@ class Evaluator:
                 close()
         return self.block(node.orelse, scope)
 
-    def items(self, value: Any, node: ir.For, role: LoopRole) -> Iterator[Any]:
-        """What a loop iterates over, batch after batch where it is a loop over batches."""
-        world = self.world
-        if isinstance(value, Iteration):
-            return (value.wrap(place, item) for place, item in enumerate(self.items(value.inner, node, role)))
-        if isinstance(value, Loader):
-            if value.dataset and world.live:
-                return iter([Tensor(node, world.visit())])
-            return self._batches(value, node)
-        if isinstance(value, RangeValue):
-            return self._range(value, node, role)
-        if isinstance(value, Chunks):
-            return self._micro_batches(value.key, node)
-        if isinstance(value, (list, tuple)):
-            if role.relevant and not role.outer and not world.live and value and all(methods.is_data(self, v) for v in value):
-                return self._batches(Loader("the list of batches", assumed=True), node)
-            return iter(list(value)[:_LIST_LIMIT])
-        if isinstance(value, (dict, set)):
-            return iter(list(value)[:_LIST_LIMIT])
-        if isinstance(value, Unknown) and role.relevant:
-            return self._unknown_items(value, node, role)
-        if isinstance(value, Instance) and role.relevant:
-            return self._batches(Loader(value.path, assumed=True), node)
-        if isinstance(value, Tensor):
-            return iter([Tensor(node, value.visit, value.state, traits=value.traits)] * 2)
-        path = getattr(value, "path", "")
-        return iter([Unknown(f"{path}[]", varies=True, tainted=arithmetic.tainted(value))])
-
-    def _unknown_items(self, value: Unknown, node: ir.For, role: LoopRole) -> Iterator[Any]:
-        world = self.world
-        if value.path.endswith((".items()", ".values()", ".keys()")) and not roles.is_loader(value.path):
-            # the entries of a dictionary: terms of a loss, heads of a model
-            return iter([Unknown(f"{value.path}[]", varies=value.varies, tainted=value.tainted)] * 2)
-        if role.outer and not roles.is_loader(value.path):
-            count = _STEPS if role.steps_itself else _EPOCHS
-            return iter([Unknown(f"{value.path}[]") for _ in range(count)])
-        if world.live:
-            if role.backward and roles.is_batches(value.path):
-                return self._micro_batches(value.path, node)
-            if value.varies or not roles.is_loader(value.path):
-                # the parts of one batch, the heads of a model, the terms of a loss: no batch of their own
-                return iter([Tensor(node, world.visit())] * 2 if value.varies else [Unknown(f"{value.path}[]")] * 2)
-        return self._batches(Loader(value.path, assumed=True), node)
-
-    def _batches(self, loader: Loader, node: ir.For | ir.While) -> Iterator[Any]:
-        limit = arithmetic.number(self, loader.limit) if loader.limit is not None else None
-        if loader.count is not None:
-            self.world.lengths[node] = loader.count
-        share = units.BATCH if loader.single else 1
-        for place, visit in enumerate(self.world.batches(loader.path, node, loader.assumed, share)):
-            if limit is not None and place >= limit.value:
-                return
-            yield Tensor(node, visit, traits=_BATCH_TRAITS)
-
-    def _micro_batches(self, key: Key, node: ir.For) -> Iterator[Any]:
-        """A batch in pieces, each with its own backward."""
-        count = self.window_count(key, node)
-        for place in range(count):
-            visit = self.world.enter_visit(place, "", node, share=count)
-            yield Tensor(node, visit, traits=_BATCH_TRAITS)
-
-    def window_count(self, key: Key, node: ir.Node) -> int:
-        """How often a loop that might be the accumulation window runs."""
-        known = self.world.settings.overrides.get(key)
-        self.world.candidates.setdefault(key, node)
-        return int(known.value) if known is not None else 2
-
-    def _range(self, value: RangeValue, node: ir.For, role: LoopRole) -> Iterator[Any]:
-        world = self.world
-        numbers = [arithmetic.number(self, argument) for argument in value.arguments]
-        start = int(numbers[0].value) if len(numbers) > 1 and numbers[0] is not None else 0
-        stop = numbers[1] if len(numbers) > 1 else numbers[0] if numbers else None
-        upper = value.arguments[1] if len(value.arguments) > 1 else value.arguments[0] if value.arguments else None
-        if not role.relevant:
-            count = 1 if stop is None else max(0, int(stop.value) - start)
-            return iter([start + i for i in range(min(count, _EPOCHS if count > _LIST_LIMIT else _LIST_LIMIT))])
-        if role.outer:
-            key = arithmetic.static_key(upper)
-            known = world.settings.overrides.get(key) if key is not None else None
-            count = _STEPS if role.steps_itself else _EPOCHS
-            if known is not None and known.kinds & WINDOW:
-                count = int(known.value)
-            elif stop is not None and not stop.kinds & LITERAL:
-                count = min(int(stop.value), _STEPS)
-            return iter([start + i for i in range(count)])
-        if world.live or role.nested:
-            key = arithmetic.static_key(upper)
-            if key is None or not role.backward or not role.draws:
-                count = 2 if stop is None else max(0, int(stop.value) - start)
-                if role.backward and role.draws:
-                    return self._counted_visits(start, min(count, 4), node)
-                return iter([start + i for i in range(min(count, 3))])
-            return self._counted_visits(start, self.window_count(key, node), node)
-        if role.backward and arithmetic.static_key(upper) is not None:
-            world.weak_candidates.setdefault(arithmetic.static_key(upper), node)  # type: ignore[arg-type]
-        return self._counted_batches(start, stop, node)
-
-    def _counted_batches(self, start: int, stop: Number | None, node: ir.For) -> Iterator[int]:
-        if stop is not None and stop.kinds == LITERAL:
-            self.world.lengths[node] = int(stop.value) - start
-        for place, _ in enumerate(self.world.batches("", node, True)):
-            yield start + place
-
-    def _counted_visits(self, start: int, count: int, node: ir.For) -> Iterator[int]:
-        # a window that is written as a loop may be the outermost loop over data
-        self.world.live += 1
-        try:
-            for place in range(count):
-                self.world.enter_visit(place, "", node)
-                yield start + place
-        finally:
-            self.world.live -= 1
-
     def _while(self, node: ir.While, scope: Scope) -> int:
         role = self.program.loop_role(node)
         self._start_counters(role, scope)
         world = self.world
         visiting = role.relevant and not role.outer
-        limit = (_STEPS if role.steps_itself else _EPOCHS) if role.outer else units.BATCHES if visiting else 3
+        limit = (
+            (iteration.STEPS if role.steps_itself else iteration.EPOCHS)
+            if role.outer
+            else units.BATCHES
+            if visiting
+            else 3
+        )
         outer = world.current
         if visiting:
             if not world.live:
@@ -479,135 +362,29 @@ class Evaluator:
         for target, start in role.counters:
             value = self.eval(target, scope)
             if type(value) is Unknown and not value.varies and not value.tainted:
-                self.bind(target, start, scope, None)
+                binding.bind(self, target, start, scope, None)
 
     # ------------------------------------------------------------ binding
-
-    def bind(self, target: ir.Expr, value: Any, scope: Scope, source: ir.Expr | None) -> None:
-        """Assigns a value to a name, an attribute, an item, or the parts of a tuple."""
-        if isinstance(target, ir.Name):
-            value = self._named(target.id, value, source)
-            if target.id in scope.globals and scope.module is not None:
-                scope.module.names[target.id] = value
-            elif target.id in scope.borrowed:
-                scope.borrowed[target.id].names[target.id] = value
-            else:
-                scope.names[target.id] = value
-        elif isinstance(target, ir.Collection):
-            self._unpack(target.items, value, scope, source)
-        elif isinstance(target, ir.Attr):
-            self._set_attribute(target, value, scope, source)
-        elif isinstance(target, ir.Index):
-            self._set_item(target, value, scope)
-        elif isinstance(target, ir.Starred):
-            self.bind(target.value, value, scope, source)
-
-    def _named(self, name: str, value: Any, source: ir.Expr | None) -> Any:
-        """A value under the name it gets: a name that reads like a loss is (weak) evidence."""
-        kind = type(value)
-        if kind is Tensor:
-            if roles.is_loss(name):
-                if value.evidence == 0:
-                    if isinstance(source, ir.Index):
-                        return value
-                    value.evidence = 1
-                return arithmetic.linear(self, value)
-            if "mask" in name and "mask" not in value.traits:
-                value.traits |= {"mask"}
-        elif kind is Linear:
-            if roles.is_loss(name):
-                for site, _ in value.weights:
-                    if site.evidence == 0:
-                        site.evidence = 1
-        elif kind is Loader or kind is Loader:
-            if not value.named and name not in self.world.loaders:
-                value.path, value.named = name, True
-            self.world.loaders.setdefault(value.path, value)
-        elif kind is Unknown and roles.is_loss(name) and not value.tainted and self.world.live:
-            if isinstance(source, ir.Call) and (value.varies or source.arguments):
-                # what a function that is not in sight has done to the loss is not known
-                return arithmetic.linear(self, self.tensor(source, evidence=1, traits=frozenset({"out of sight"})))
-        return value
-
-    def _unpack(self, targets: tuple[ir.Expr, ...], value: Any, scope: Scope, source: ir.Expr | None) -> None:
-        if isinstance(value, (tuple, list)) and len(value) == len(targets) and not any(
-            isinstance(target, ir.Starred) for target in targets
-        ):
-            for target, part in zip(targets, value):
-                self.bind(target, part, scope, source)
-            return
-        for place, target in enumerate(targets):
-            self.bind(target, self._part(value, place, target), scope, None)
-
-    def _part(self, value: Any, place: int, target: ir.Expr) -> Any:
-        name = path_of(target.value if isinstance(target, ir.Starred) else target)
-        if isinstance(value, Linear):
-            # several losses out of one call: each name that reads like a loss is one of its own
-            if roles.is_loss(roles.last(name)) and not self.world.no_grad:
-                return self.tensor(target, evidence=1)
-            return self.tensor(target)
-        if isinstance(value, Tensor):
-            return Tensor(target, value.visit, value.state, traits=value.traits & _BATCH_TRAITS)
-        if isinstance(value, Unknown):
-            if self.world.live and (value.varies or roles.is_loss(roles.last(name))) and not value.tainted:
-                return self.tensor(target)
-            return Unknown(name or f"{value.path}[{place}]", value.varies, value.tainted)
-        if isinstance(value, Thing) and value.kind == "model":
-            return Thing(value.kind, name, dict(value.data))
-        return Unknown(name, varies=bool(self.world.live))
-
-    def _set_attribute(self, target: ir.Attr, value: Any, scope: Scope, source: ir.Expr | None) -> None:
-        name = target.name
-        receiver = self.eval(target.value, scope)
-        if name == "grad":
-            if value is None:
-                self.world.zero(target, "", True)
-            elif not (isinstance(value, Thing) and value.kind == "gradient"):
-                self.world.doubt("gradients are written by hand", target)
-            return
-        value = self._named(name, value, source)
-        if isinstance(receiver, Instance):
-            receiver.attributes[name] = value
-        elif isinstance(receiver, Thing):
-            receiver.data[name] = value
-        elif isinstance(receiver, ClassValue):
-            receiver.attributes[name] = value
-        elif isinstance(receiver, Unknown):
-            self.stored[(receiver.path, name)] = value
-        elif isinstance(receiver, (Tensor, Linear)) and name == "data":
-            self.world.doubt("tensor data is written by hand", target)
-
-    def _set_item(self, target: ir.Index, value: Any, scope: Scope) -> None:
-        receiver = self.eval(target.value, scope)
-        index = self.eval(target.index, scope)
-        if isinstance(receiver, dict):
-            receiver[methods.key_of(index)] = value
-        elif isinstance(receiver, list):
-            place = arithmetic.number(self, index)
-            if place is not None and -len(receiver) <= place.value < len(receiver):
-                receiver[int(place.value)] = value
-        elif isinstance(receiver, Unknown) and isinstance(index, str):
-            self.stored[(receiver.path, index)] = value
 
     # ------------------------------------------------------------ names and attributes
 
     def lookup(self, name: str, scope: Scope) -> Any:
-        """The value of a name, or `_MISSING`."""
+        """The value of a name, or `MISSING`."""
         where: Scope | None = scope
         while where is not None:
-            value = where.names.get(name, _MISSING)
-            if value is not _MISSING:
+            value = where.names.get(name, MISSING)
+            if value is not MISSING:
                 if type(value) is Imported:
                     value = where.names[name] = self._resolve(value, where)
                 return value
             where = where.outer
         module = scope.module
         if module is not None:
-            value = module.names.get(name, _MISSING)
+            value = module.names.get(name, MISSING)
             if type(value) is Imported:
                 value = module.names[name] = self._resolve(value, module)
         else:
-            value = _MISSING
+            value = MISSING
         return value
 
     def _resolve(self, name: Imported, scope: Scope) -> Any:
@@ -636,7 +413,7 @@ class Evaluator:
 
     def _name(self, node: ir.Name, scope: Scope) -> Any:
         value = self.lookup(node.id, scope)
-        if value is _MISSING:
+        if value is MISSING:
             return self.guess(node.id)
         return value
 
@@ -649,12 +426,16 @@ class Evaluator:
     def _attr(self, node: ir.Attr, scope: Scope) -> Any:
         return self.attribute(self.eval(node.value, scope), node.name, node)
 
+    def apply(self, callee: Any, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
+        """Calls a value."""
+        return calls.apply(self, callee, args, kwargs, node)
+
     def attribute(self, receiver: Any, name: str, node: ir.Expr) -> Any:
         """`receiver.name`."""
         kind = type(receiver)
         if kind is Unknown:
-            stored = self.stored.get((receiver.path, name), _MISSING)
-            if stored is not _MISSING:
+            stored = self.stored.get((receiver.path, name), MISSING)
+            if stored is not MISSING:
                 return stored
             if name == "grad":
                 return Thing("gradient", f"{receiver.path}.grad", {})
@@ -665,18 +446,18 @@ class Evaluator:
                 return Unknown(path, receiver.varies, receiver.tainted)
             return self.guess(path)
         if kind is Instance:
-            return calls.instance_attribute(self, receiver, name, node)
+            return calls.instance_attribute(self, receiver, name)
         if kind is ModuleValue:
             return ModuleValue(f"{receiver.path}.{name}")
         if kind is ModuleScope:
             value = self.lookup(name, receiver)
-            return Unknown(name) if value is _MISSING else value
-        return methods.attribute(self, receiver, name, node)
+            return Unknown(name) if value is MISSING else value
+        return attributes.attribute(self, receiver, name, node)
 
     def _index(self, node: ir.Index, scope: Scope) -> Any:
         receiver = self.eval(node.value, scope)
         index = self.eval(node.index, scope)
-        return methods.item(self, receiver, index, node)
+        return attributes.item(self, receiver, index, node)
 
     def _slice(self, node: ir.Slice, scope: Scope) -> Any:
         for part in (node.lower, node.upper, node.step):
@@ -723,7 +504,7 @@ class Evaluator:
         for key, value in node.items:
             content = self.eval(value, scope)
             if key is not None:
-                result[methods.key_of(self.eval(key, scope))] = content
+                result[key_of(self.eval(key, scope))] = content
             elif isinstance(content, dict):
                 result.update(content)
         return result
@@ -743,37 +524,19 @@ class Evaluator:
     def _generate(self, node: ir.Comprehension, depth: int, scope: Scope, results: list[Any]) -> None:
         if depth == len(node.generators):
             element = self.eval(node.element, scope)
-            results.append((methods.key_of(self.eval(node.key, scope)), element) if node.key is not None else element)
+            results.append((key_of(self.eval(node.key, scope)), element) if node.key is not None else element)
             return
         generator = node.generators[depth]
-        for item in self._elements(self.eval(generator.iterable, scope), node):
+        for item in iteration.elements(self, self.eval(generator.iterable, scope), node):
             self.world.tick()
-            self.bind(generator.target, item, scope, None)
+            binding.bind(self, generator.target, item, scope, None)
             tests = [conditions.truth(self.eval(condition, scope)) for condition in generator.conditions]
             if False not in tests:
                 self._generate(node, depth + 1, scope, results)
 
-    def _elements(self, value: Any, node: ir.Comprehension) -> list[Any]:
-        """The items of an iterable outside a loop over batches."""
-        if isinstance(value, (list, tuple)):
-            return list(value)[: 4 * _LIST_LIMIT]
-        if isinstance(value, dict):
-            return list(value)[:_LIST_LIMIT]
-        if isinstance(value, Iteration):
-            return [value.wrap(place, item) for place, item in enumerate(self._elements(value.inner, node))]
-        if isinstance(value, RangeValue):
-            count = arithmetic.number(self, value.arguments[-1]) if len(value.arguments) == 1 else None
-            return list(range(min(int(count.value), _LIST_LIMIT))) if count is not None else [Unknown("i", varies=True)]
-        if isinstance(value, Tensor):
-            return [Tensor(node, value.visit, value.state, traits=value.traits)]
-        if isinstance(value, Loader):
-            return [Tensor(node, self.world.visit(), traits=_BATCH_TRAITS)]
-        path = getattr(value, "path", "")
-        return [Unknown(f"{path}[]", varies=arithmetic.varies(value), tainted=arithmetic.tainted(value))]
-
     def _walrus(self, node: ir.Walrus, scope: Scope) -> Any:
         value = self.eval(node.value, scope)
-        self.bind(node.target, value, scope, node.value)
+        binding.bind(self, node.target, value, scope, node.value)
         return value
 
     def _yield(self, node: ir.Yield, scope: Scope) -> Any:
@@ -787,66 +550,6 @@ class Evaluator:
         return Unknown("?", varies=bool(self.world.live))
 
     # ------------------------------------------------------------ what a person reads
-
-    def report(self, node: ir.Node, values: list[Any], sink: str) -> None:
-        """Records every loss among the values that are shown to a person."""
-        self._report(node, values, sink, (), _label(node))
-
-    def _report(self, node: ir.Node, value: Any, sink: str, position: tuple[Any, ...], label: str) -> None:
-        if len(position) > 5:
-            return
-        if isinstance(value, (list, tuple)):
-            words = " ".join([label, *(part for part in value[:_LIST_LIMIT] if isinstance(part, str))])
-            for place, part in enumerate(value[:_LIST_LIMIT]):
-                self._report(node, part, sink, (*position, place), words)
-        elif isinstance(value, dict):
-            for key, part in value.items():
-                self._report(node, part, sink, (*position, str(key)), f"{label} {key}")
-        elif isinstance(value, Text):
-            self._report(node, value.parts, sink, position, label)
-        elif isinstance(value, Tensor) and value.evidence:
-            self._figure(node, arithmetic.linear(self, value), sink, position, label)
-        elif isinstance(value, Linear):
-            self._figure(node, value, sink, position, label)
-
-    def _figure(
-        self, node: ir.Node, form: Linear | None, sink: str, position: tuple[Any, ...], label: str
-    ) -> None:
-        world = self.world
-        if form is None or not form.weights:
-            return
-        world.figures.append(
-            Figure(
-                node,
-                position,
-                form.weights,
-                form.steps,
-                form.state,
-                world.current,
-                world.passage,
-                world.live + world.inside > 0,
-                sink,
-                label,
-                form.notes,
-                world.now(),
-            )
-        )
-
-    def stored_figure(self, node: ir.Node, form: Linear, name: str) -> None:
-        """A figure kept in a list outside the batch loop: the curve that is plotted later."""
-        if not self.world.live and not self.world.inside:
-            self._figure(node, form, "append", (name,), name)
-
-    def keep(self, node: ir.Node, items: list[Any], value: Linear, name: str) -> None:
-        """Remembers a list that keeps the graphs of several batches alive."""
-        if value.state != GRAPH:
-            return
-        atoms = set(value.weights)
-        for item in items:
-            if type(item) is Linear and item.state == GRAPH:
-                atoms.update(item.weights)
-        if len({visit for _, visit in atoms}) >= arithmetic.RETAINED_AT:
-            self.world.retained.append(Retained(node, frozenset(atoms), name, value.steps))
 
     # ------------------------------------------------------------ making values
 
@@ -866,7 +569,9 @@ class Evaluator:
         weights: dict[Any, Any] = {(site, visit): world.visits[visit].size if reduction == "sum" else 1}
         state = DETACHED if world.no_grad else GRAPH
         steps = world.remember((), (node, "loss", None, 0, ""), weights)
-        return Linear(weights, steps, state, reduction == "none", frozenset({assumption}) if assumption else frozenset())
+        return Linear(
+            weights, steps, state, reduction == "none", frozenset({assumption}) if assumption else frozenset()
+        )
 
     def tensor(
         self,
@@ -910,16 +615,5 @@ class Evaluator:
         return known
 
 
-_BATCH_TRAITS = frozenset({"batch"})
-
-
-def _label(node: ir.Node) -> str:
-    """The words that a sink puts beside its figures: keywords of a call, the name that is returned."""
-    if isinstance(node, ir.Call):
-        return " ".join(argument.keyword for argument in node.arguments if argument.keyword)
-    return path_of(node.value) if isinstance(node, ir.Return) and node.value is not None else ""
-
-
 def _is_empty_sum(value: Any) -> bool:
     return (type(value) is int and value == 0) or (type(value) is list and not value)
-

@@ -13,12 +13,12 @@ from typing import Any
 
 from losslint import units
 from losslint.contracts.frameworks import LIGHTNING
-from losslint.interpreter import arithmetic, calls, roles
+from losslint.interpreter import arithmetic, calls, figures, roles
 from losslint.interpreter.evaluate import Evaluator
 from losslint.interpreter.ledger import Loop, Window
-from losslint.interpreter.program import BACKWARD, Program, loops, path_of
-from losslint.interpreter.values import BATCH, WINDOW, ClassValue, Closure, Instance, Key, Linear, Number
-from losslint.interpreter.world import OutOfFuel, Settings, World
+from losslint.interpreter.program import BACKWARD, Program, loops, path_of, statements
+from losslint.interpreter.values import BATCH, BATCH_TRAITS, WINDOW, ClassValue, Closure, Instance, Key, Linear, Number
+from losslint.interpreter.world import OutOfFuelError, Settings, World
 from losslint.lowering import ir
 
 _MAX_FORKS = 6
@@ -30,8 +30,8 @@ _TAIL_BATCHES = 7
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """Where a run starts: `script`, `function`, `method`, `training_step`, `meter` or `step` (called once per batch from
-    out of sight)."""
+    """Where a run starts: `script`, `function`, `method`, `training_step`, `meter` or `step` (called once per batch
+    from out of sight)."""
 
     kind: str
     function: ir.Function | None
@@ -57,7 +57,9 @@ class Explorer:
             if root.kind == "meter" and root.cls in self.constructed:
                 continue
             if self.fuel <= 0:
-                self.notes.append(f"{self.program.module.path}: the budget of the file is spent, later functions are not run")
+                self.notes.append(
+                    f"{self.program.module.path}: the budget of the file is spent, later functions are not run"
+                )
                 break
             found.extend(self._forks(root))
         return found
@@ -100,9 +102,7 @@ class Explorer:
         facts = getattr(statement, "facts", None)
         called = facts.calls if facts is not None else _calls_of(statement)
         names = {f.name for f in program.module.functions if self._holds_loop(f) or f.name == "main"}
-        return not called.isdisjoint(program.reach.loop) or (
-            not called.isdisjoint(names) and bool(program.reach.loop)
-        )
+        return not called.isdisjoint(program.reach.loop) or (not called.isdisjoint(names) and bool(program.reach.loop))
 
     def _holds_loop(self, function: ir.Function) -> bool:
         return any(self.program.is_relevant(loop.facts) for loop in loops(function.body))
@@ -135,14 +135,20 @@ class Explorer:
             siblings.append(loop)
             yield loop
         if queue and len(seen) >= _MAX_FORKS:
-            self.notes.append(f"{self.program.module.path}: more than {_MAX_FORKS} forks of one loop, the rest is not run")
+            self.notes.append(
+                f"{self.program.module.path}: more than {_MAX_FORKS} forks of one loop, the rest is not run"
+            )
 
     def _judgeable(self, root: Root, scout: World, decisions: dict[Key, bool]) -> Loop:
         overrides = dict(scout.settings.overrides)
         window, worlds = self._window(root, scout, decisions, overrides)
         if window is None:
             # a number that turned out to be a log window after a loss had been divided by it: once more, from the start
-            worlds[1] = scout if not scout.changed_late else self.run(root, Settings(overrides=overrides, decisions=dict(decisions)))
+            worlds[1] = (
+                scout
+                if not scout.changed_late
+                else self.run(root, Settings(overrides=overrides, decisions=dict(decisions)))
+            )
         else:
             worlds[1] = self.run(root, self._settings(window.key, 1, overrides, decisions))
             worlds = dict(sorted(worlds.items()))
@@ -201,7 +207,7 @@ class Explorer:
         evaluator = Evaluator(self.program, world)
         try:
             _start(evaluator, root, self.program)
-        except OutOfFuel:
+        except OutOfFuelError:
             world.doubt("the run is longer than a tiny world may be", ir_root(self.program, root))
             self.notes.append(f"{self.program.module.path}: a run hit its bound of {settings.fuel} statements")
         except RecursionError:
@@ -284,7 +290,7 @@ def _start(ev: Evaluator, root: Root, program: Program) -> None:
         arguments = _unknown_arguments(ev, function, receiver is not None)
         value = calls.invoke(ev, closure, [], arguments, None)
         if value is not None:
-            ev.report(_last_return(function), [value], "return")
+            figures.report(ev, _last_return(function), [value], "return")
         if ev.world.passage >= 2:
             break
 
@@ -312,19 +318,10 @@ def _derives(cls: ClassValue, base: ClassValue) -> bool:
 
 def _last_return(function: ir.Function) -> ir.Node:
     found: ir.Node = function
-    for statement in _statements(function.body):
+    for statement in statements(function.body):
         if isinstance(statement, ir.Return) and statement.value is not None:
             found = statement
     return found
-
-
-def _statements(block: ir.Block) -> Iterator[ir.Stmt]:
-    from losslint.interpreter.program import blocks
-
-    for statement in block:
-        yield statement
-        for inner in blocks(statement):
-            yield from _statements(inner)
 
 
 def _calls_of(statement: ir.Stmt) -> frozenset[str]:
@@ -346,7 +343,7 @@ def _run_training_step(ev: Evaluator, closure: Closure) -> None:
                 if parameter.kind != "positional":
                     continue
                 counts = "idx" in parameter.name or parameter.name in ("i", "step", "iteration", "batch_nb")
-                arguments.append(place if counts else ev.tensor(function, traits=frozenset({"batch"})))
+                arguments.append(place if counts else ev.tensor(function, traits=BATCH_TRAITS))
             value = calls.invoke(ev, closure, arguments, {}, None)
             if isinstance(value, dict):
                 value = value.get("loss")
@@ -380,12 +377,12 @@ def _run_step(ev: Evaluator, closure: Closure) -> None:
 
 def _step_argument(ev: Evaluator, parameter: ir.Parameter, place: int) -> Any:
     name = parameter.name
-    if roles.is_loss(name) and not roles.is_criterion(name) or name == "loss":
+    if (roles.is_loss(name) and not roles.is_criterion(name)) or name == "loss":
         return ev.loss(parameter, None, 1, "opaque")
     if "idx" in name or name in ("i", "step", "iteration", "batch_nb"):
         return place
     if roles.is_batch(name):
-        return ev.tensor(parameter, traits=frozenset({"batch"}))
+        return ev.tensor(parameter, traits=BATCH_TRAITS)
     return ev.guess(name)
 
 
@@ -397,12 +394,12 @@ def _meter_method(cls: ir.Class) -> ir.Function | None:
     for statement in cls.body:
         if isinstance(statement, ir.Function) and statement.name != "__init__":
             losses = [p.name for p in statement.parameters if roles.is_loss(p.name)]
-            if losses and any(
+            adds_up = any(
                 isinstance(inner, ir.Augment) and isinstance(inner.target, ir.Attr) and inner.op == "+"
-                for inner in _statements(statement.body)
-            ):
-                if not (statement.facts.calls & BACKWARD):
-                    return statement
+                for inner in statements(statement.body)
+            )
+            if losses and adds_up and not statement.facts.calls & BACKWARD:
+                return statement
     return None
 
 
@@ -427,7 +424,7 @@ def _run_meter(ev: Evaluator, cls: Any) -> None:
             elif parameter.default is not None:
                 arguments[parameter.name] = ev.eval(parameter.default, cls.scope)
             else:
-                arguments[parameter.name] = ev.tensor(parameter, traits=frozenset({"batch"}))
+                arguments[parameter.name] = ev.tensor(parameter, traits=BATCH_TRAITS)
         calls.invoke(ev, update, [], arguments, None)
     for statement in cls.definition.body:
         if isinstance(statement, ir.Function) and statement is not method and len(statement.parameters) == 1:
@@ -435,8 +432,7 @@ def _run_meter(ev: Evaluator, cls: Any) -> None:
                 continue
             value = calls.invoke(ev, Closure(statement, cls.scope, instance, cls), [], {}, None)
             if value is not None:
-                ev.report(_last_return(statement), [value], "return")
+                figures.report(ev, _last_return(statement), [value], "return")
     for name, value in instance.attributes.items():
         if isinstance(value, Linear):
-            ev.report(method, [{name: value}], "held")
-
+            figures.report(ev, method, [{name: value}], "held")

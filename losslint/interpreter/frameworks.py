@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from losslint import units
 from losslint.contracts.frameworks import ACCELERATE, DEEPSPEED
-from losslint.interpreter import arithmetic, roles
+from losslint.interpreter import arithmetic, figures, roles
 from losslint.interpreter.program import path_of
-from losslint.interpreter.values import Instance, Key, Linear, Number, Tensor, Thing, Unknown
+from losslint.interpreter.values import Key, Linear, Number, Thing, Unknown
 from losslint.lowering import ir
 
 if TYPE_CHECKING:
@@ -38,7 +38,14 @@ def make_accelerator(ev: Evaluator, kwargs: dict[str, Any], node: ir.Call) -> Th
         steps = plugin.data.get("num_steps")
     unknown = "**" in kwargs or (plugin is not None and steps is None)
     _, window = window_of(ev, steps, node)
-    data: dict[str, Any] = {"window": window, "told": steps is not None, "unknown": unknown, "micro": 0, "sync": True, "inside": 0}
+    data: dict[str, Any] = {
+        "window": window,
+        "told": steps is not None,
+        "unknown": unknown,
+        "micro": 0,
+        "sync": True,
+        "inside": 0,
+    }
     data["num_processes"] = Number(units.PROCESSES, 1 << 6, "num_processes")
     return Thing("accelerator", "accelerator", data)
 
@@ -66,7 +73,7 @@ def accelerator_method(
         names = [path_of(argument) for argument in written] or [""] * len(args)
         prepared = [
             _prepared_optimizer(value, thing) if _names_optimizer(value, name) else value
-            for value, name in zip(args, names)
+            for value, name in zip(args, names, strict=True)
         ]
         return prepared[0] if len(prepared) == 1 else tuple(prepared)
     if name == "accumulate":
@@ -79,7 +86,7 @@ def accelerator_method(
     if name in ("clip_grad_norm_", "clip_grad_value_"):
         return Unknown("norm", varies=True)
     if name in ("log", "print"):
-        ev.report(node, [*args, *kwargs.values()], name)
+        figures.report(ev, node, [*args, *kwargs.values()], name)
         return None
     if name in ("no_sync", "autocast", "main_process_first", "local_main_process_first", "join_uneven_inputs"):
         return Thing("context", name, {})
@@ -94,7 +101,7 @@ def _prepared_optimizer(value: Unknown, accelerator: Thing) -> Thing:
     return Thing("optimizer", value.path, {"prepared": accelerator})
 
 
-def enter_accumulate(ev: Evaluator, thing: Thing, node: ir.Expr) -> Any:
+def enter_accumulate(ev: Evaluator, thing: Thing) -> Any:
     """`with accelerator.accumulate(model):` — the last micro-batch of a window (or of the loader) synchronises."""
     accelerator = thing.data["accumulate"]
     data = accelerator.data
@@ -127,7 +134,9 @@ def make_engine(ev: Evaluator, node: ir.Call) -> Thing:
     key = "gradient_accumulation_steps"
     ev.world.candidates.setdefault(key, node)
     known = ev.world.settings.overrides.get(key)
-    return Thing("engine", ev.optimizer("engine", node), {"window": int(known.value) if known is not None else 1, "micro": 0})
+    return Thing(
+        "engine", ev.optimizer("engine", node), {"window": int(known.value) if known is not None else 1, "micro": 0}
+    )
 
 
 def engine_method(
@@ -172,36 +181,3 @@ def scaler_callable(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node
     elif type(wanted) is Unknown:
         world.doubt("whether the scaler steps is not known", node)
     return Unknown("norm", varies=True)
-
-
-def inherited_call(
-    ev: Evaluator, receiver: Instance, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call
-) -> Any:
-    """A method that a project object has from a base class outside the project."""
-    from losslint.interpreter import methods
-
-    world = ev.world
-    if name == "zero_grad":
-        world.zero(node, receiver.path, True)
-        return None
-    if name == "manual_backward" and args:
-        form = arithmetic.linear(ev, args[0])
-        if form is not None:
-            world.backward(node, form)
-        else:
-            world.doubt("backward on a value that was not followed", node)
-        return None
-    if name == "optimizers":
-        return Thing("optimizer", f"{receiver.path}.optimizers", {})
-    if name == "lr_schedulers":
-        return Thing("scheduler", f"{receiver.path}.lr_schedulers", {})
-    if name in ("log", "log_dict"):
-        ev.report(node, [*args[1:], *kwargs.values()] if name == "log" else args, name)
-        return None
-    if name in ("backward", "training_step", "compute_loss", "optimizer_step"):
-        world.doubt(f"`{name}` is inherited from outside the project", node)
-    path = f"{receiver.path}.{name}"
-    return methods.unknown_call(ev, path, name, args, kwargs, node)
-
-
-__all__ = ["Tensor", "accelerator_method", "engine_method", "make_accelerator", "make_engine", "scaler_callable"]

@@ -13,7 +13,8 @@ from losslint.interpreter.world import Backward, Scaling, World
 from losslint.units import Unit
 
 if TYPE_CHECKING:
-    from losslint.interpreter.ledger import Loop, Reading
+    from losslint.interpreter.ledger import Loop
+    from losslint.interpreter.reading import Reading
     from losslint.lowering import ir
 
 TIMES_WINDOW = Unit(window=1)
@@ -21,7 +22,7 @@ OVER_WINDOW = Unit(window=-1)
 
 
 class Uneven(NamedTuple):
-    """Micro-batches of one loss that reach the gradient with different weights: some divided by the window, some not."""
+    """Micro-batches of one loss that reach the gradient with different weights: some divided by the window."""
 
     divided: Backward
     undivided: Backward

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import NamedTuple
 
 from losslint import units
 from losslint.interpreter import defaults
 from losslint.interpreter.arithmetic import path_text
 from losslint.interpreter.program import Program, blocks
-from losslint.interpreter.values import BATCHES, GRAPH, SAMPLES, WINDOW, Atom, Exact, Key, Loader, Site, Step
+from losslint.interpreter.reading import Reading, by_place, main_site, representative, site_total, split_of, step_in
+from losslint.interpreter.values import BATCHES, GRAPH, SAMPLES, Exact, Key, Loader, Site, Step
 from losslint.interpreter.world import Backward, Figure, OptimizerStep, Retained, World, Zeroing
 from losslint.lowering import ir
 
@@ -24,55 +25,6 @@ class Window(NamedTuple):
 
     key: Key
     node: ir.Node
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reading:
-    """A reported figure with its unit. `unit` is None where it fits no monomial or an unknown factor is in it.
-
-    `figure` is its instance at the longest window; `site` the loss that it is made of; `visits` how many batches went
-    into it at window 1; `alone`: it holds the loss of one batch only; `weights` its total at every window.
-    """
-
-    figure: Figure
-    site: Site
-    unit: units.Unit | None
-    visits: int
-    weights: dict[int, Fraction]
-    steps: tuple[Step, ...]
-    loader: str
-
-    @property
-    def accumulated(self) -> Step | None:
-        """The line where batches are added up."""
-        return next((step for step in reversed(self.steps) if step.verb in ("+=", "append")), None)
-
-    @property
-    def handed_out(self) -> ir.Node:
-        """The line that gives the figure out: where a function returns it, else where it is shown."""
-        returned = next((step.node for step in reversed(self.steps) if step.verb == "return"), None)
-        return returned if returned is not None else self.figure.node
-
-    def added_at(self, *made: Step) -> ir.Node | None:
-        """The line to mark in a sum over batches: where the loop hands its loss to a meter, or the adding line itself
-        where there is no meter or where what is wrong (`made`) happens inside of it."""
-        added = self.accumulated
-        if added is None:
-            return None
-        inside = added.entry is not None and any(step.entry is added.entry for step in made)
-        return added.node if added.entry is None or inside else added.entry
-
-    @property
-    def division(self) -> Step | None:
-        """The division that makes a mean out of the sum: the last one that comes after the adding up."""
-        added = self.accumulated
-        later = self.steps[self.steps.index(added) + 1 :] if added is not None else self.steps
-        return next((step for step in reversed(later) if step.verb == "/"), None)
-
-    @property
-    def division_is_window(self) -> bool:
-        """Whether the only division in the trail is the one by the window."""
-        return all(step.kinds & WINDOW for step in self.steps if step.verb == "/")
 
 
 class Leftover(NamedTuple):
@@ -127,10 +79,7 @@ class Loop:
         unclear."""
         world = self.high
         return (
-            bool(world.backwards and world.steps)
-            and not world.unclear
-            and self.in_step
-            and self.zeroed_inside is None
+            bool(world.backwards and world.steps) and not world.unclear and self.in_step and self.zeroed_inside is None
         )
 
     @cached_property
@@ -148,7 +97,7 @@ class Loop:
         backward = sorted(b.time for b in self.high.backwards)
         return not any(
             any(first[0] < time < second[0] for time in backward)
-            for first, second in zip(times, times[1:])
+            for first, second in pairwise(times)
             if self._same_visit(first[0], second[0])
         )
 
@@ -157,13 +106,11 @@ class Loop:
         return visits[first] == visits[second]
 
     def steady(self, world: World) -> list[OptimizerStep]:
-        """The steps of the first optimizer that consumed something, the first and the last of a pass left out where
-        there are enough."""
+        """The steps of the first optimizer that consumed something."""
         if not world.steps:
             return []
         name = world.steps[0].optimizer
-        steps = [step for step in world.steps if step.optimizer == name and step.fresh]
-        return steps
+        return [step for step in world.steps if step.optimizer == name and step.fresh]
 
     def step_weight(self, world: World) -> dict[ir.Node, Fraction] | None:
         """The weight that each loss has in an ordinary optimizer step, by the place that makes it."""
@@ -219,18 +166,18 @@ class Loop:
         return list(self._readings())
 
     def _readings(self) -> Iterator[Reading]:
-        indexed = {length: _by_place(world) for length, world in self.worlds.items()}
+        indexed = {length: by_place(world) for length, world in self.worlds.items()}
         for place, figures in indexed[1].items():
-            last = _representative(figures)
-            site = _main_site(last.weights, self.trained)
+            last = representative(figures)
+            site = main_site(last.weights, self.trained)
             if site is None:
                 continue
             values: dict[int, Fraction] = {}
             for length, places in indexed.items():
                 if place in places:
-                    values[length] = _site_total(_representative(places[place]).weights, site.node)
+                    values[length] = site_total(representative(places[place]).weights, site.node)
             visits = len({visit for s, visit in last.weights if s.node is site.node})
-            shown = _representative(indexed[max(indexed)].get(place, figures))
+            shown = representative(indexed[max(indexed)].get(place, figures))
             visit = next((visit for s, visit in last.weights if s.node is site.node), -1)
             loader = self.base.visits[visit].loader if visit >= 0 else ""
             unit = None if self._left_early(visit, visits) else self._unit(values, site, visits)
@@ -279,11 +226,13 @@ class Loop:
         )
 
     def handed_to_other_files(self, reading: Reading) -> bool:
-        """Whether a figure is returned to (or held for) callers in other files: what they make of it is not seen here."""
+        """Whether a figure is returned to (or held for) callers in other files: what they make of it is not seen."""
         if reading.figure.sink not in ("return", "held"):
             return False
         module = self.program.module
-        home = next((f for f in module.functions if _holds(f.body, reading.figure.node) or f is reading.figure.node), None)
+        home = next(
+            (f for f in module.functions if _holds(f.body, reading.figure.node) or f is reading.figure.node), None
+        )
         if home is None:
             return False
         names = {home.name, home.outer or home.name}
@@ -292,11 +241,11 @@ class Loop:
     def is_training(self, reading: Reading) -> bool:
         """Whether the losses of a figure come from batches that were trained on."""
         trained = {visit for backward in self.base.backwards for _, visit in backward.weights}
-        figure = _representative(_by_place(self.base)[(reading.figure.node, reading.figure.position)])
+        figure = representative(by_place(self.base)[(reading.figure.node, reading.figure.position)])
         return any(visit in trained for site, visit in figure.weights if site.evidence)
 
     def _first(self, reading: Reading, passage: int | None = None) -> list[Figure]:
-        figures = _by_place(self.base)[(reading.figure.node, reading.figure.position)]
+        figures = by_place(self.base)[(reading.figure.node, reading.figure.position)]
         return figures if passage is None else [f for f in figures if f.passage == passage]
 
     def ends_an_epoch(self, reading: Reading) -> bool:
@@ -327,10 +276,10 @@ class Loop:
         passages = sorted({figure.passage for figure in figures})
         if len(passages) < 2:
             return False
-        first = _representative([f for f in figures if f.passage == passages[0]])
-        second = _representative([f for f in figures if f.passage == passages[1]])
+        first = representative([f for f in figures if f.passage == passages[0]])
+        second = representative([f for f in figures if f.passage == passages[1]])
         site = reading.site.node
-        ratio = _site_total(second.weights, site) / _site_total(first.weights, site)
+        ratio = site_total(second.weights, site) / site_total(first.weights, site)
         return ratio == 2 and self.one_call(first, second)
 
     def one_call(self, first: Figure, second: Figure) -> bool:
@@ -344,7 +293,7 @@ class Loop:
         passages = {self.base.visits[visit].passage for visit in visits}
         if len(passages) < 2 or len(figures) > 1 or any(time < figures[0].time for time in self.base.calls[1:]):
             return False
-        total = _site_total(figures[-1].weights, reading.site.node) / self.loss_weight(reading.site.node)
+        total = site_total(figures[-1].weights, reading.site.node) / self.loss_weight(reading.site.node)
         return total == 2
 
     def other_split(self, reading: Reading) -> tuple[str, str] | None:
@@ -352,7 +301,7 @@ class Loop:
         division = reading.division
         if division is None or not division.of or division.of in self._own_names(reading):
             return None
-        mine, other = _split(reading.loader), _split(division.of)
+        mine, other = split_of(reading.loader), split_of(division.of)
         return (reading.loader, division.of) if mine and other and mine != other else None
 
     def _loader(self, reading: Reading) -> Loader | None:
@@ -412,12 +361,12 @@ class Loop:
         if loader is not None and (loader.drop_last or loader.single):
             return False
         world = self.tail
-        figures = _by_place(world).get((reading.figure.node, reading.figure.position))
+        figures = by_place(world).get((reading.figure.node, reading.figure.position))
         if not figures:
             return False
         full: set[Exact] = set()
         short: set[Exact] = set()
-        for (site, visit), weight in _representative(figures).weights.items():
+        for (site, visit), weight in representative(figures).weights.items():
             if site.node is reading.site.node and visit >= 0:
                 (full if world.visits[visit].size == units.BATCH else short).add(weight)
         return len(short) == 1 and full == short
@@ -452,9 +401,7 @@ class Loop:
     def emptied_in_loop(self, retained: Retained) -> bool:
         """Whether the loop that fills an accumulator also sets it to zero somewhere: it does not grow without end."""
         loops = {self.base.visits[visit].loop for _, visit in retained.atoms if visit >= 0}
-        return any(
-            isinstance(loop, (ir.For, ir.While)) and _empties(loop.body, retained.name) for loop in loops
-        )
+        return any(isinstance(loop, (ir.For, ir.While)) and _empties(loop.body, retained.name) for loop in loops)
 
     def steps_of(self, retained: Retained) -> tuple[Step, ...]:
         """The trail of an accumulator that is not reported."""
@@ -506,7 +453,9 @@ class Loop:
             return None
         if any(step.framework for step in world.steps):
             return None
-        reached = {c.atom[1]: world.visits[step.visit].passage for step in world.steps for c in step.fresh if step.visit >= 0}
+        reached = {
+            c.atom[1]: world.visits[step.visit].passage for step in world.steps for c in step.fresh if step.visit >= 0
+        }
         first = world.visits[world.backwards[0].visit].passage
         mine = {b.visit for b in world.backwards if world.visits[b.visit].passage == first}
         length = world.lengths.get(world.visits[world.backwards[0].visit].loop)  # type: ignore[arg-type]
@@ -541,10 +490,10 @@ class Loop:
             return False
         for step in world.steps:
             visits = {c.atom[1] for c in step.fresh}
-            if 0 < len(visits) < world.settings.window and step.visit >= 0:
-                if world.visits[step.visit].place == world.settings.batches - 1:
-                    usual = self.step_weight(world) or {}
-                    return bool(usual) and all(abs(weight) < abs(usual.get(node, weight)) for node, weight in _total(step))
+            is_short = 0 < len(visits) < world.settings.window
+            if is_short and step.visit >= 0 and world.visits[step.visit].place == world.settings.batches - 1:
+                usual = self.step_weight(world) or {}
+                return bool(usual) and all(abs(weight) < abs(usual.get(node, weight)) for node, weight in _total(step))
         return False
 
     @property
@@ -562,9 +511,9 @@ class Loop:
         if site is None:
             return None
         for length, world in self.worlds.items():
-            found = _step_in(world, step.node)
+            found = step_in(world, step.node)
             if found is not None:
-                values[length] = _site_total(found.weights, site[0].node)
+                values[length] = site_total(found.weights, site[0].node)
         base = values.get(1)
         if not base:
             return None
@@ -574,16 +523,6 @@ class Loop:
             return None
         exponent = units.window_exponent(values) if len(values) == len(self.worlds) and len(values) > 1 else 0
         return units.Unit(unit.batch, unit.batches, unit.log, unit.scale, unit.processes, exponent or 0, unit.other)
-
-
-def _split(path: str) -> str:
-    """`train`, `val` or `test`, where a name says so."""
-    found = {_SPLITS[word] for word in _SPLIT_WORD.findall(path.lower())}
-    return found.pop() if len(found) == 1 else ""
-
-
-_SPLITS = {"train": "train", "val": "val", "eval": "val", "dev": "val", "test": "test"}
-_SPLIT_WORD = re.compile(r"(?<![a-z])(train|val(?!u)|eval|dev(?!ic)|test)")
 
 
 def _empties(block: ir.Block, name: str) -> bool:
@@ -600,9 +539,7 @@ def _empties(block: ir.Block, name: str) -> bool:
 
 def _holds(block: ir.Block, node: ir.Node) -> bool:
     """Whether a statement stands in a block, at any depth."""
-    return any(
-        statement is node or any(_holds(inner, node) for inner in blocks(statement)) for statement in block
-    )
+    return any(statement is node or any(_holds(inner, node) for inner in blocks(statement)) for statement in block)
 
 
 def _conjuncts(test: ir.Expr) -> Iterator[ir.Expr]:
@@ -628,35 +565,3 @@ def _total(step: OptimizerStep) -> frozenset[tuple[ir.Node, Fraction]]:
         node = contribution.atom[0].node
         sums[node] = sums.get(node, 0) + contribution.weight
     return frozenset((node, Fraction(weight)) for node, weight in sums.items())
-
-
-def _by_place(world: World) -> dict[tuple[ir.Node, tuple[Any, ...]], list[Figure]]:
-    places: dict[tuple[ir.Node, tuple[Any, ...]], list[Figure]] = {}
-    for figure in world.figures:
-        places.setdefault((figure.node, figure.position), []).append(figure)
-    return places
-
-
-def _representative(figures: list[Figure]) -> Figure:
-    """The last instance in the first pass: a running figure is judged at its end, a cumulative one before it grows on."""
-    first = figures[0].passage
-    return [figure for figure in figures if figure.passage == first][-1]
-
-
-def _main_site(weights: dict[Atom, Exact], trained: set[ir.Node]) -> Site | None:
-    """The loss that a figure is made of: one that is trained on, else the one with the best evidence."""
-    sites = list(dict.fromkeys(site for site, _ in weights if site.evidence))
-    for site in sites:
-        if site.node in trained:
-            return site
-    return max(sites, key=lambda site: site.evidence, default=None)
-
-
-def _site_total(weights: dict[Atom, Exact], node: ir.Node) -> Fraction:
-    return Fraction(sum(weight for (site, _), weight in weights.items() if site.node is node))
-
-
-def _step_in(world: World, node: ir.Node) -> Step | None:
-    trails = (record.steps for records in (world.figures, world.backwards) for record in records)
-    return next((step for steps in trails for step in steps if step.node is node), None)
-

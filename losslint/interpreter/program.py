@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from losslint.project import Project
 
 BACKWARD = frozenset({"backward", "manual_backward", "scale_loss"})
-STEPPING = frozenset({"step", "zero_grad", "unscale_", "scale", "clip_grad_norm_", "clip_grad_value_", "no_sync", "accumulate"})
+STEPPING = frozenset(
+    {"step", "zero_grad", "unscale_", "scale", "clip_grad_norm_", "clip_grad_value_", "no_sync", "accumulate"}
+)
 _NO_LITERALS = frozenset({0, 1, -1})
 
 
@@ -60,7 +62,7 @@ class Program:
         for body in (self.module.body, *(function.body for function in functions)):
             reach.loss.update(_bound_criteria(body))
         changed = True
-        # forward, step, update and __init__ are names that every other class has: only calls of a more telling name count
+        # every other class has a forward, step, update and __init__: only calls of a more telling name count
         common = {"forward", "step", "update", "__init__", "__call__", "run", "main", "get", "log", "reset"}
         while changed:
             changed = False
@@ -69,23 +71,39 @@ class Program:
                 calls = function.facts.calls
                 reach.draw.update(filter(roles.gives_batch, calls))
                 for group in (reach.backward, reach.step, reach.draw):
-                    if name not in group and not calls.isdisjoint(group) and (name not in common or group is reach.backward):
+                    if (
+                        name not in group
+                        and not calls.isdisjoint(group)
+                        and (name not in common or group is reach.backward)
+                    ):
                         if name in ("step", "zero_grad"):
                             continue
                         group.add(name)
                         changed = True
-                if name not in reach.loss and name not in common and any(map(self._is_loss_call, calls, [reach] * len(calls))):
+                if (
+                    name not in reach.loss
+                    and name not in common
+                    and any(map(self._is_loss_call, calls, [reach] * len(calls)))
+                ):
                     reach.loss.add(name)
                     changed = True
-        reach.closures.update(f.name for f in functions if not f.parameters and not f.facts.calls.isdisjoint(reach.backward))
+        reach.closures.update(
+            f.name for f in functions if not f.parameters and not f.facts.calls.isdisjoint(reach.backward)
+        )
         for function in functions:
-            if function.name not in common and any(self.is_relevant(loop.facts, reach) for loop in loops(function.body)):
+            if function.name not in common and any(
+                self.is_relevant(loop.facts, reach) for loop in loops(function.body)
+            ):
                 reach.loop.add(function.name)
         changed = True
         while changed:
             changed = False
             for function in functions:
-                if function.name not in reach.loop and function.name not in common and not function.facts.calls.isdisjoint(reach.loop):
+                if (
+                    function.name not in reach.loop
+                    and function.name not in common
+                    and not function.facts.calls.isdisjoint(reach.loop)
+                ):
                     reach.loop.add(function.name)
                     changed = True
         return reach
@@ -200,17 +218,15 @@ class Program:
                 return int(value)
             slot = node.slot
             key = ("literal", self.module.path, *slot) if slot is not None else ("literal", id(node))
-            known = self.numbers[node] = Number(
-                value if isinstance(value, int) else Fraction(str(value)), LITERAL, key
-            )
+            known = self.numbers[node] = Number(value if isinstance(value, int) else Fraction(str(value)), LITERAL, key)
         return known
 
 
 class LoopRole:
-    """`relevant`: feeds a backward or a loss. `backward`: gets to a backward. `outer`: another relevant loop is inside it,
-    directly or through a call. `steps_itself`: an optimizer step stands in its body outside its inner loops. `draws`:
-    each iteration has data of its own. `nested`: it stands in a loop that takes the optimizer step itself. `counters`:
-    what its body adds 1 to, and where each is taken to start if that is not in sight."""
+    """`relevant`: feeds a backward or a loss. `backward`: gets to a backward. `outer`: another relevant loop is inside
+    it, directly or through a call. `steps_itself`: an optimizer step stands in its body outside its inner loops.
+    `draws`: each iteration has data of its own. `nested`: it stands in a loop that takes the optimizer step itself.
+    `counters`: what its body adds 1 to, and where each is taken to start if that is not in sight."""
 
     __slots__ = ("backward", "counters", "draws", "inner_backward", "nested", "outer", "relevant", "steps_itself")
 
@@ -245,8 +261,9 @@ def _bound_criteria(block: ir.Block) -> Iterator[str]:
     """The names that hold a loss function: `mse = nn.MSELoss()`."""
     for statement in block:
         if isinstance(statement, ir.Assign) and isinstance(statement.value, ir.Call):
-            if roles.last(path_of(statement.value.func)) in CRITERIA:
-                yield from filter(None, (roles.last(path_of(target)) for target in statement.targets))
+            made = roles.last(path_of(statement.value.func))
+            names = (roles.last(path_of(target)) for target in statement.targets)
+            yield from (name for name in names if name and made in CRITERIA)
         for inner in blocks(statement):
             yield from _bound_criteria(inner)
 
@@ -288,7 +305,7 @@ def _counters(body: ir.Block) -> Iterator[tuple[ir.Expr, int]]:
     """What a body counts up by 1. A counter that a `%` takes as it is, before it is counted up, starts at 1: from 0 its
     first window would be a short one, and where it really starts is not in sight."""
     taken: set[str] = set()
-    for statement in _statements(body):
+    for statement in statements(body):
         if isinstance(statement, ir.Augment) and statement.op == "+":
             if isinstance(statement.value, ir.Const) and statement.value.value == 1:
                 yield statement.target, int(item_path(statement.target) in taken)
@@ -296,17 +313,17 @@ def _counters(body: ir.Block) -> Iterator[tuple[ir.Expr, int]]:
             taken.update(_remainders(_expressions(statement)))
 
 
-def _statements(body: ir.Block) -> Iterator[ir.Stmt]:
+def statements(body: ir.Block) -> Iterator[ir.Stmt]:
+    """Every statement of a block, at any depth."""
     for statement in body:
         yield statement
         for inner in blocks(statement):
-            yield from _statements(inner)
+            yield from statements(inner)
 
 
 def _expressions(statement: ir.Stmt) -> ir.Expr | None:
     """What a statement tests or computes before its blocks run."""
-    value = getattr(statement, "test", None) or getattr(statement, "value", None)
-    return value
+    return getattr(statement, "test", None) or getattr(statement, "value", None)
 
 
 def _remainders(node: ir.Expr | None) -> Iterator[str]:
@@ -334,9 +351,10 @@ def passed_through(function: ir.Function) -> str | None:
     """The parameter whose items a generator hands on as they are: a loop over it with a progress bar or a log."""
     names = {parameter.name for parameter in function.parameters}
     for loop in loops(function.body):
-        if isinstance(loop, ir.For) and isinstance(loop.target, ir.Name) and isinstance(loop.iterable, ir.Name):
-            if loop.iterable.id in names and any(_yields(statement, loop.target.id) for statement in loop.body):
-                return loop.iterable.id
+        if not (isinstance(loop, ir.For) and isinstance(loop.target, ir.Name) and isinstance(loop.iterable, ir.Name)):
+            continue
+        if loop.iterable.id in names and any(_yields(statement, loop.target.id) for statement in loop.body):
+            return loop.iterable.id
     return None
 
 

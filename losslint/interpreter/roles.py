@@ -8,7 +8,9 @@ from functools import lru_cache
 _OPTIMIZER = re.compile(r"optim|(^|_)(opt|opts|solver|sgd|adam\w*)(_?\w)?$", re.IGNORECASE)
 _SCHEDULER = re.compile(r"sched|warmup|lr_?decay", re.IGNORECASE)
 _SCALER = re.compile(r"(^|_)(grad_?)?scaler$", re.IGNORECASE)
-_LOSS = re.compile(r"(^|_)(loss|losses|nll|cost|elbo|objective)(_|\d|$)|loss$|^loss|^err[DG]?$|^(l|ce|mse|bce)$", re.IGNORECASE)
+_LOSS = re.compile(
+    r"(^|_)(loss|losses|nll|cost|elbo|objective)(_|\d|$)|loss$|^loss|^err[DG]?$|^(l|ce|mse|bce)$", re.IGNORECASE
+)
 _CRITERION = re.compile(
     r"^(criterion\w*|crit|criteria|loss|objective|cost|loss_?(fn|func|function|f|op|module|layer|computer?)\w*"
     r"|\w*_?(loss|criterion|loss_?(fn|func|function))\d?)$",
@@ -24,11 +26,12 @@ _LOADER = re.compile(
     r"|^(train|valid|val|test|training)_?(data|set|iter|ds)$|^(data|dl|dataset)$",
     re.IGNORECASE,
 )
-_ARGUMENTS = re.compile(r"\([^()\[\]]*\)|\[[^()\[\]]*\]")
 _WINDOW = re.compile(r"accum|grad_?acc|update_?(freq|every)|iter_?size|micro", re.IGNORECASE)
 _BATCHES = re.compile(r"batch|chunk|micro|shard|split", re.IGNORECASE)
 _BATCH = re.compile(r"^(x|y|xs|ys|data|(\w+_)?(batch|inputs?|images?|imgs?|samples?|targets?|labels?))$", re.IGNORECASE)
-_DATASET = re.compile(r"dataset$|(^|_)(set|ds|samples|sampler|subset|examples)$|(train|val|valid|test)_?set$", re.IGNORECASE)
+_DATASET = re.compile(
+    r"dataset$|(^|_)(set|ds|samples|sampler|subset|examples)$|(train|val|valid|test)_?set$", re.IGNORECASE
+)
 _BATCH_SIZE = re.compile(r"(^|_)(batch_?size|bs|bsz|bsize|train_batch_size)$", re.IGNORECASE)
 _REPORT = re.compile(
     r"^(print|log|info|debug|warning|warn|add_scalars?|set_postfix(_str)?|set_description(_str)?|log_metrics?|log_dict"
@@ -42,7 +45,10 @@ _DEBUG = re.compile(
 )
 _METER = re.compile(r"(AverageMeter|RunningAverage\w*|MeanMetric|SmoothedValue|AvgMeter|AverageValueMeter)$")
 _BRACKETS = re.compile(r"\([^()\[\]]*\)|\[[^()\[\]]*\]")
-_MODEL = re.compile(r"(^|_)(model|net|network|module|encoder|decoder|student|teacher|generator|discriminator)\d?$|^net[A-Z]\w*$", re.IGNORECASE)
+_MODEL = re.compile(
+    r"(^|_)(model|net|network|module|encoder|decoder|student|teacher|generator|discriminator)\d?$|^net[A-Z]\w*$",
+    re.IGNORECASE,
+)
 _GET_BATCH = re.compile(r"(get|next|sample|load|fetch)_?\w*(batch|minibatch|data|samples?)$", re.IGNORECASE)
 
 

@@ -26,9 +26,16 @@ Key: TypeAlias = str | tuple[Any, ...]
 # what a number is made of, as bits
 WINDOW, BATCH, BATCHES, SAMPLES, LOG, AMP, PROCESSES, TOKENS, LITERAL, COUNT, KEYS = (1 << bit for bit in range(11))
 
+# how a block of statements ended
+NEXT, BREAK, CONTINUE, RETURN, RAISE = range(5)
+
 # graph state of a loss
 FLOAT, DETACHED, GRAPH = 0, 1, 2
 
+BATCH_TRAITS = frozenset({"batch"})
+"""The traits of what a loader gives."""
+MISSING = object()
+"""What stands for a name that nothing defines, and for an attribute that nothing has set."""
 
 _LONGEST = 160
 _MOST_PARTS = 24
@@ -67,7 +74,7 @@ class Unknown:
         likely: bool = False,
     ) -> None:
         # a path is a name: one that grows with every operation is cut, and stays the same name for the same growth
-        self.path = path if len(path) <= _LONGEST else f"{path[:_LONGEST // 2]}…{zlib.crc32(path.encode()):08x}"
+        self.path = path if len(path) <= _LONGEST else f"{path[: _LONGEST // 2]}…{zlib.crc32(path.encode()):08x}"
         self.varies = varies
         self.tainted = tainted
         self.condition = condition
@@ -193,8 +200,20 @@ class Loader:
     """
 
     __slots__ = (
-        "assumed", "batch_size", "count", "dataset", "drop_last", "limit", "named", "part_of", "path", "rows", "sampled", "single", "source",
-    )  # fmt: skip
+        "assumed",
+        "batch_size",
+        "count",
+        "dataset",
+        "drop_last",
+        "limit",
+        "named",
+        "part_of",
+        "path",
+        "rows",
+        "sampled",
+        "single",
+        "source",
+    )
 
     def __init__(self, path: str, dataset: bool = False, assumed: bool = False) -> None:
         self.path = path
@@ -246,7 +265,9 @@ class Closure:
 
     __slots__ = ("function", "owner", "receiver", "scope")
 
-    def __init__(self, function: ir.Function, scope: Scope, receiver: Any = None, owner: ClassValue | None = None) -> None:
+    def __init__(
+        self, function: ir.Function, scope: Scope, receiver: Any = None, owner: ClassValue | None = None
+    ) -> None:
         self.function = function
         self.scope = scope
         self.receiver = receiver
@@ -356,3 +377,21 @@ class Thing:
     kind: str
     path: str
     data: dict[str, Any]
+
+
+def key_of(value: Any) -> Any:
+    """A value as a dict key: constants as themselves, anything else by its path."""
+    if isinstance(value, (str, int, bool, type(None))):
+        return value
+    if isinstance(value, Number):
+        return value.value
+    if isinstance(value, Text):
+        return ("text", literal_text(value))
+    return ("path", str(getattr(value, "path", type(value).__name__)))
+
+
+def literal_text(value: Any) -> str:
+    """The literal parts of a text."""
+    if isinstance(value, Text):
+        return " ".join(literal_text(part) for part in value.parts)
+    return value if isinstance(value, str) else ""

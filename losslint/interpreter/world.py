@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from losslint import units
 from losslint.interpreter.values import AMP, GRAPH, WINDOW, Atom, Exact, Key, Linear, Loader, Number, Site, Step
@@ -146,11 +146,8 @@ class Scaling(NamedTuple):
     time: int
 
 
-class OutOfFuel(Exception):
+class OutOfFuelError(Exception):
     """The run takes more statements than a tiny world may."""
-
-
-Condition: TypeAlias = tuple["ir.Node", bool]
 
 
 @dataclass(slots=True)
@@ -228,10 +225,10 @@ class World:
     # ------------------------------------------------------------ time
 
     def tick(self, cost: int = 1) -> None:
-        """Pays for a statement; raises OutOfFuel where the run has become too long."""
+        """Pays for a statement; raises OutOfFuelError where the run has become too long."""
         self.fuel -= cost
         if self.fuel < 0:
-            raise OutOfFuel
+            raise OutOfFuelError
 
     def now(self) -> int:
         """A counter that orders events."""
@@ -244,9 +241,7 @@ class World:
 
     # ------------------------------------------------------------ batches
 
-    def enter_visit(
-        self, place: int, loader: str, loop: ir.Node | None, assumed: bool = False, share: int = 1
-    ) -> int:
+    def enter_visit(self, place: int, loader: str, loop: ir.Node | None, assumed: bool = False, share: int = 1) -> int:
         """A new batch, or one of `share` equal parts of one; returns its number."""
         size: Exact = exact(Fraction(units.BATCH, share))
         if self.settings.short_tail and place == self.settings.batches - 1 and share == 1:
@@ -410,9 +405,7 @@ class World:
     def scaled(self, form: Linear, factor: Exact, step: tuple[ir.Node, str, ir.Node | None, int, str]) -> Linear:
         """A new form, every weight times `factor`."""
         weights = {atom: exact(weight * factor) for atom, weight in form.weights.items()}
-        return Linear(
-            weights, self.remember(form.steps, step, weights), form.state, form.vector, form.notes
-        )
+        return Linear(weights, self.remember(form.steps, step, weights), form.state, form.vector, form.notes)
 
     def remember(
         self,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Facts:
     """What a piece of code contains, nested code included: cheap static facts that steer the interpreter.
 
@@ -32,7 +32,7 @@ class Facts:
 # ---------------------------------------------------------------- expressions
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Const:
     """A literal: None, bool, int, float, complex, str (bytes as str) or Ellipsis.
 
@@ -45,20 +45,20 @@ class Const:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Name:
     id: str
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Attr:
     value: Expr
     name: str
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Index:
     """`value[index]`; several indices are a `Sequence` of kind tuple."""
 
@@ -67,7 +67,7 @@ class Index:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Slice:
     lower: Expr | None
     upper: Expr | None
@@ -75,7 +75,7 @@ class Slice:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Binary:
     """`op` is the operator as written: `+ - * / // % ** @ & | ^ << >>`."""
 
@@ -85,7 +85,7 @@ class Binary:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Unary:
     """`op` is one of `not - + ~`."""
 
@@ -94,7 +94,7 @@ class Unary:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Logic:
     """`and` / `or`, a chain of one operator flattened."""
 
@@ -103,7 +103,7 @@ class Logic:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Compare:
     """`left op right op right…`; operators as written: `== != < <= > >= is 'is not' in 'not in'`."""
 
@@ -113,7 +113,7 @@ class Compare:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Choice:
     """`body if test else orelse`."""
 
@@ -123,7 +123,7 @@ class Choice:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Argument:
     """One argument of a call: `star` is `""`, `"*"` or `"**"`."""
 
@@ -133,14 +133,14 @@ class Argument:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Call:
     func: Expr
     arguments: tuple[Argument, ...]
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Collection:
     """A tuple, list or set display; `kind` is `tuple`, `list` or `set`."""
 
@@ -149,7 +149,7 @@ class Collection:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Mapping:
     """A dict display; a key of None is `**value`."""
 
@@ -157,7 +157,7 @@ class Mapping:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Format:
     """An f-string: its interpolated expressions in order, and its literal text joined."""
 
@@ -166,13 +166,13 @@ class Format:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Starred:
     value: Expr
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Generator:
     """One `for target in iterable if conditions` of a comprehension."""
 
@@ -181,7 +181,7 @@ class Generator:
     conditions: tuple[Expr, ...]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Comprehension:
     """`kind` is `list`, `set`, `generator` or `dict`; for a dict `key: element`."""
 
@@ -193,20 +193,20 @@ class Comprehension:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Lambda:
     function: Function
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Walrus:
     target: Expr
     value: Expr
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Yield:
     """`yield value` and `yield from value`."""
 
@@ -214,7 +214,7 @@ class Yield:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Opaque:
     """An expression that the interpreter has no use for; its parts are still evaluated."""
 
@@ -249,7 +249,7 @@ Expr: TypeAlias = (
 # ---------------------------------------------------------------- statements
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Evaluate:
     """An expression statement."""
 
@@ -257,7 +257,7 @@ class Evaluate:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Assign:
     """`a = b = value`; an annotated assignment with a value is lowered to this too."""
 
@@ -266,7 +266,7 @@ class Assign:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Augment:
     """`target op= value`; `op` without the `=`."""
 
@@ -276,7 +276,7 @@ class Augment:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Declare:
     """An annotation without a value: `x: int`."""
 
@@ -285,7 +285,7 @@ class Declare:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class If:
     test: Expr
     body: Block
@@ -294,7 +294,7 @@ class If:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class For:
     target: Expr
     iterable: Expr
@@ -304,7 +304,7 @@ class For:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class While:
     test: Expr
     body: Block
@@ -313,13 +313,13 @@ class While:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class WithItem:
     value: Expr
     target: Expr | None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class With:
     items: tuple[WithItem, ...]
     body: Block
@@ -327,7 +327,7 @@ class With:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Try:
     """`body`, one block per `except`, `orelse`, `final`."""
 
@@ -339,7 +339,7 @@ class Try:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Case:
     """One case of a `match`: its pattern kept as captured names, and the guard."""
 
@@ -349,7 +349,7 @@ class Case:
     body: Block
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Match:
     subject: Expr
     cases: tuple[Case, ...]
@@ -357,41 +357,41 @@ class Match:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Return:
     value: Expr | None
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Break:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Continue:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Raise:
     value: Expr | None
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Assert:
     test: Expr
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Delete:
     targets: tuple[Expr, ...]
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Scope:
     """`global` or `nonlocal` (`kind`) with its names."""
 
@@ -400,7 +400,7 @@ class Scope:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Import:
     """`import a.b as c`: one `(dotted, bound name, bound to the whole dotted path)` per alias."""
 
@@ -408,7 +408,7 @@ class Import:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class ImportFrom:
     """`from ..module import name as bound`; `level` counts the dots; `("*", "*")` is a star import."""
 
@@ -418,7 +418,7 @@ class ImportFrom:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Parameter:
     """`kind` is `positional`, `keyword`, `*` or `**`."""
 
@@ -429,7 +429,7 @@ class Parameter:
     annotation: Expr | None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Function:
     """A `def`, `async def` or lambda (its body one Return). `outer` is the class it is a method of, by name."""
 
@@ -443,7 +443,7 @@ class Function:
     cst: Any
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Class:
     name: str
     bases: tuple[Expr, ...]
@@ -481,7 +481,7 @@ Block: TypeAlias = tuple[Stmt, ...]
 Node: TypeAlias = Expr | Stmt | Argument | Parameter
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Module:
     """One lowered file: its statements, and every function and class in it (nested ones included)."""
 
