@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from losslint.findings import Factor, Severity
@@ -16,6 +17,7 @@ from losslint.units import Unit
 
 if TYPE_CHECKING:
     from losslint.interpreter.ledger import Loop
+    from losslint.lowering import ir
 
 _SYMBOLS = ("window", "batch", "batches", "log", "scale", "processes")
 _GENERIC = {
@@ -85,8 +87,9 @@ def _known(loop: Loop, symbol: str) -> defaults.Known | None:
     return defaults.named_number(loop.program, "batch_size") if symbol == "batch" else None
 
 
-def _line(loop: Loop, known: defaults.Known) -> str:
-    place = locate(loop.program.module, [known.node]).get(id(known.node)) if known.name else None
+@lru_cache(maxsize=16)
+def _line(module: ir.Module, known: defaults.Known) -> str:
+    place = locate(module, [known.node]).get(id(known.node)) if known.name else None
     return f", line {place.start_line}" if place is not None else ""
 
 
@@ -101,7 +104,7 @@ def in_numbers(loop: Loop, unit: Unit) -> str:
         return ""
     number = known.value ** abs(exponent)
     name = _name(loop, symbol)
-    with_name = "" if name == str(known.value) else f" with {name} = {known.value}{_line(loop, known)}"
+    with_name = "" if name == str(known.value) else f" with {name} = {known.value}{_line(loop.program.module, known)}"
     return f" ({'×' if exponent > 0 else '÷'}{number}{with_name})"
 
 

@@ -135,8 +135,10 @@ def call_unknown(ev: Evaluator, callee: Unknown, args: list[Any], kwargs: dict[s
         return Thing("optimizer", ev.optimizer(name, node), {})
     if args and isinstance(args[0], (Linear, Tensor)) and "scaler" in name.lower() and len(args) > 1:
         return frameworks.scaler_callable(ev, args, kwargs, node)
+    # a loss function made by something out of sight is known by the name it was given
+    given = roles.last(path_of(node.func))
     if (
-        roles.is_criterion(name)
+        (roles.is_criterion(name) or roles.is_criterion(given))
         and not arithmetic.tainted(everything)
         and (ev.world.live or arithmetic.varies(everything))
     ):
