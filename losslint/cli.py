@@ -53,6 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return PIPE_CLOSED
 
 
+def run() -> None:
+    """The console script: run the command line and end the process.
+
+    The process ends at once: taking apart what a run has built takes Python longer than many a file takes to lint.
+    """
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def _check(arguments: list[str]) -> int:
     options = _check_parser().parse_args(arguments)
     from losslint import selection

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, overload
 
 from losslint.findings import Factor, Severity
 from losslint.interpreter import defaults
@@ -108,9 +108,34 @@ def in_numbers(loop: Loop, unit: Unit) -> str:
     return f" ({'×' if exponent > 0 else '÷'}{number}{with_name})"
 
 
-def trail(loop: Loop, steps: Iterable[Step]) -> list[Mark]:
+class Trail(Sequence[Mark]):
+    """The lines where a value's unit came about, worked out when they are first read: most drafts are never shown."""
+
+    def __init__(self, loop: Loop, steps: Iterable[Step]) -> None:
+        self._loop = loop
+        self._steps = tuple(steps)
+
+    @cached_property
+    def _marks(self) -> list[Mark]:
+        loop = self._loop
+        return [Mark(step.node, _verb(step), unit_text(loop, loop.unit_at(step))) for step in self._steps]
+
+    @overload
+    def __getitem__(self, index: int) -> Mark: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Mark]: ...
+
+    def __getitem__(self, index: int | slice) -> Mark | Sequence[Mark]:
+        return self._marks[index]
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+
+def trail(loop: Loop, steps: Iterable[Step]) -> Trail:
     """The lines where a value's unit came about."""
-    return [Mark(step.node, _verb(step), unit_text(loop, loop.unit_at(step))) for step in steps]
+    return Trail(loop, steps)
 
 
 def _verb(step: Step) -> str:
