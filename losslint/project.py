@@ -34,7 +34,7 @@ MAX_FOLLOWED_TEXT = 320 * 1024
 MAX_HOPS = 5
 """How many re-exports a name is followed through."""
 
-_MAX_KEPT = 2 * MAX_FOLLOWED
+_MAX_KEPT = 6 * MAX_FOLLOWED
 _FOREIGN_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 Definition: TypeAlias = ir.Function | ir.Class | ir.Assign | ir.Declare | ir.Import | ir.ImportFrom

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from losslint import units
@@ -101,8 +102,14 @@ class Explorer:
             return True
         facts = getattr(statement, "facts", None)
         called = facts.calls if facts is not None else _calls_of(statement)
-        names = {f.name for f in program.module.functions if self._holds_loop(f) or f.name == "main"}
-        return not called.isdisjoint(program.reach.loop) or (not called.isdisjoint(names) and bool(program.reach.loop))
+        return not called.isdisjoint(program.reach.loop) or (
+            not called.isdisjoint(self._loop_names) and bool(program.reach.loop)
+        )
+
+    @cached_property
+    def _loop_names(self) -> set[str]:
+        """The functions of the module that hold a loop themselves, and what a script calls its own."""
+        return {f.name for f in self.program.module.functions if f.name == "main" or self._holds_loop(f)}
 
     def _holds_loop(self, function: ir.Function) -> bool:
         return any(self.program.is_relevant(loop.facts) for loop in loops(function.body))
