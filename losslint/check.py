@@ -240,6 +240,15 @@ def _outcome(job: _Job) -> _Outcome:
     return _Outcome(tuple(analysis.findings), comments, tuple(analysis.notes), complete=not analysis.notes)
 
 
+def _tells_more(finding: Finding, known: Finding) -> bool:
+    """Whether this account of a finding is better than one from another file: surer, with a number, a longer trail."""
+
+    def worth(one: Finding) -> tuple[int, bool, int]:
+        return one.severity, one.factor is not None and one.factor.value is not None, len(one.trail)
+
+    return worth(finding) > worth(known)
+
+
 def _reports(
     found: Discovery, outcomes: dict[str, _Outcome], gated: set[str], planner: _Planner
 ) -> Iterator[FileReport]:
@@ -256,7 +265,7 @@ def _reports(
             name = names.get(os.path.abspath(finding.path), finding.path)
             here = lying.setdefault(name, {})
             known = here.get((finding.code, finding.range))
-            if known is None or finding.severity > known.severity:
+            if known is None or _tells_more(finding, known):
                 here[finding.code, finding.range] = finding if finding.path == name else replace(finding, path=name)
     for name in sorted(lying):
         findings = list(lying[name].values())
