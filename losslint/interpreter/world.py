@@ -194,7 +194,6 @@ class World:
         self.retained: list[Retained] = []
         self.mutations: list[Mutation] = []
         self.scalings: list[Scaling] = []
-        self.dead_backwards: list[ir.Node] = []
         self.resets: list[Reset] = []
         self.gradient_scalings: list[ir.Node] = []
         self.calls: list[int] = []
@@ -218,8 +217,6 @@ class World:
         self.factors: dict[Key, int] = {}
         self.factor_names: dict[int, str] = {}
         self.endless = False
-        self.trimmed = False
-        self.micro = 0
         self._primes = units.primes()
 
     # ------------------------------------------------------------ time
@@ -305,7 +302,6 @@ class World:
     def backward(self, node: ir.Node, loss: Linear, divide: int = 1, framework: str = "") -> None:
         """The gradients receive every loss of a form, divided by what a framework divides by."""
         if loss.state != GRAPH:
-            self.dead_backwards.append(node)
             return
         index = len(self.backwards)
         weights = loss.weights
