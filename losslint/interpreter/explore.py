@@ -290,7 +290,8 @@ def _start(ev: Evaluator, root: Root, program: Program) -> None:
     if root.kind == "step":
         _run_step(ev, closure)
         return
-    for _ in range(2):
+    # a second epoch, where something can outlive the first: a plain function starts anew each time
+    for _ in range(2 if receiver is not None else 1):
         ev.world.calls.append(ev.world.now())
         # the objects that the second call makes are those of the first: an optimizer made inside is one optimizer
         ev.made = 0

@@ -430,7 +430,7 @@ class Loop:
             if self._loses_its_own_pass(zeroing)
             and (zeroing.visit < 0 or world.visits[zeroing.visit].passage in passages)
         ]
-        if self.window is None or len(inside) < max(len(stepped), 3):
+        if self.window is None or len(inside) < max(len(stepped), 2):
             return None
         if any(step.framework for step in world.steps):
             # an engine keeps gradients of its own
