@@ -286,6 +286,9 @@ def decide(ev: Evaluator, test: Any, node: ir.Node, statement: ir.If | None, rel
         return any(parts) if test.op == "or" else all(parts)
     if type(test) is not Unknown:
         return _varying(ev, Unknown("tensor", varies=True), node, statement, relevant)
+    if statement is not None and _asks_the_scaler(test, statement):
+        # unscaling where it has not been done yet: what the run itself keeps account of
+        return True
     if test.varies or (ev.world.live and test.tainted):
         return _varying(ev, test, node, statement, relevant)
     return _static(ev, test, node, statement, relevant)
@@ -346,9 +349,6 @@ def _static(ev: Evaluator, test: Unknown, node: ir.Node, statement: ir.If | None
             world.condition_nodes.setdefault(atom, node)
         return decided is positive
     taken = _default(test, atom)
-    if statement is not None and "scaler" in test.path and "unscale_" in statement.facts.calls and atom[0] != "some":
-        # whether the scaler has unscaled already is a question about its state, which the run knows
-        return positive
     if statement is not None:
         body = statement.body[-1] if statement.body else None
         if (
@@ -362,6 +362,12 @@ def _static(ev: Evaluator, test: Unknown, node: ir.Node, statement: ir.If | None
         world.open_conditions[atom] = taken
         world.condition_nodes.setdefault(atom, node)
     return taken is positive
+
+
+def _asks_the_scaler(test: Unknown, statement: ir.If) -> bool:
+    """Whether a branch does nothing but unscale, and its condition compares some state (`stage is not UNSCALED`)."""
+    compares = any(f" {op} " in test.path for op in ("is", "is not", "==", "!=")) and "None" not in test.path
+    return statement.facts.calls == {"unscale_"} and compares
 
 
 def _default(test: Unknown, atom: Key) -> bool:
