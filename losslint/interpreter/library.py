@@ -133,6 +133,9 @@ def _token_traits(name: str, kwargs: dict[str, Any], node: ir.Call) -> frozenset
         return frozenset()
     traits = {"class weights"} if kwargs.get("weight") is not None else set()
     value = kwargs.get("ignore_index")
+    if isinstance(value, Unknown) and not any(word in value.path.lower() for word in ("pad", "ignore")):
+        # an index out of range, say: it marks single targets and not the padding of a batch
+        value = None
     passed = any(a.keyword == "ignore_index" and isinstance(a.value, (ir.Name, ir.Attr)) for a in node.arguments)
     if value is not None and not (passed and isinstance(value, (Number, int)) and arithmetic.plain(value) < 0):
         traits.add("ignore_index")
