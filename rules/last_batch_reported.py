@@ -64,6 +64,7 @@ from collections.abc import Iterator
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.values import GRAPH
 from losslint.registry import Draft, Rule
 
 _LABELS = ("last", "final", "latest", "current", "batch", "iter", "step")
@@ -74,6 +75,9 @@ def check(loop: Loop) -> Iterator[Draft]:
     for reading in loop.readings:
         figure = reading.figure
         if figure.live or reading.accumulated is not None or reading.unit is None or not reading.unit.is_one:
+            continue
+        # an attached loss that is handed out where nothing is trained is a term for the caller's backward
+        if figure.sink == "return" and figure.state == GRAPH and not loop.base.backwards:
             continue
         if reading.visits != 1 or not loop.ends_an_epoch(reading):
             continue
