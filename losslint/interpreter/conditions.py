@@ -351,11 +351,7 @@ def _static(ev: Evaluator, test: Unknown, node: ir.Node, statement: ir.If | None
     taken = _default(test, atom)
     if statement is not None:
         body = statement.body[-1] if statement.body else None
-        if (
-            isinstance(body, ir.Raise)
-            or (isinstance(body, (ir.Return, ir.Continue, ir.Break)) and not world.live)
-            or isinstance(body, (ir.Continue, ir.Break, ir.Return))
-        ):
+        if isinstance(body, (ir.Raise, ir.Return, ir.Continue, ir.Break)):
             taken = not positive
     if relevant:
         world.settings.decisions[atom] = taken
