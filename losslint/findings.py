@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from losslint.units import Unit
 
 
 class Severity(IntEnum):
@@ -47,26 +51,102 @@ class Range:
 class Factor:
     """By how much the law is broken, as `value` times the right figure.
 
-    `text` is in the user's own names (`÷ accum_steps`); `value` is None where a symbol has no known number.
+    `text` is in the user's own names (`÷ accum_steps`); `value` is None where a symbol has no known number. `unit` is
+    the same factor as a monomial, for who knows the numbers of another world; None where it is no monomial.
     """
 
     text: str
     value: float | None
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrailStep:
-    """One line where the unit came about, and the unit that the value has after it."""
+    """One line where the unit came about, and the unit that the value has after it.
+
+    `cell` is the 1-based code cell of a notebook, whose lines `range` then counts; None in a plain file.
+    """
 
     path: str
     range: Range
     message: str
     unit: str
+    cell: int | None = None
+
+
+class Applicability(Enum):
+    """Whether a fix can change a run that was right."""
+
+    SAFE = "safe"
+    UNSAFE = "unsafe"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A piece of a file to be replaced by `text`; an empty range inserts. `cell` as in `TrailStep`."""
+
+    path: str
+    range: Range
+    text: str
+    cell: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Edits that together take a finding away; they do not overlap. `title` is an imperative, in lower case."""
+
+    title: str
+    applicability: Applicability
+    edits: tuple[Edit, ...]
+
+
+class Outcome(Enum):
+    """What the runtime verifier says of a finding."""
+
+    CONFIRMED = "confirmed"
+    REFUTED = "refuted"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Reason(Enum):
+    """Why the verifier came to no conclusion."""
+
+    NOT_REACHED = "not-reached"
+    STUB_GAP = "stub-gap"
+    UNMODELLED_SCALING = "unmodelled-scaling"
+    UNKNOWN_CONTRACT = "unknown-contract"
+    SEVERAL_OPTIMIZERS = "several-optimizers"
+    CLOSURE = "closure"
+    TIMEOUT = "timeout"
+    CRASH = "crash"
+    NON_FINITE = "non-finite"
+    NOT_MEASURABLE = "not-measurable"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a tiny step measured. `predicted` and `measured` are the same factor in the world of `setting`.
+
+    `reason` is set where the outcome is inconclusive, `detail` then says what was met; `assumes` holds what was taken
+    for granted and what was put in a real object's place.
+    """
+
+    outcome: Outcome
+    measured: float | None
+    predicted: float | None
+    setting: str
+    device: str
+    reason: Reason | None = None
+    detail: str = ""
+    assumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One broken law at one place. `path` is posix and relative to the working directory where possible."""
+    """One broken law at one place. `path` is posix and relative to the working directory where possible.
+
+    `cell` as in `TrailStep`; `fix` where there is one; `verdict` where the verifier was asked.
+    """
 
     code: str
     name: str
@@ -80,6 +160,9 @@ class Finding:
     related: tuple[TrailStep, ...]
     help: str
     fingerprint: str
+    cell: int | None = None
+    fix: Fix | None = None
+    verdict: Verdict | None = None
 
     @property
     def url(self) -> str:

@@ -78,7 +78,7 @@ def factor(loop: Loop, unit: Unit) -> Factor:
         parts.append(f"{sign} {_name(loop, symbol)}" + (f"^{abs(exponent)}" if abs(exponent) > 1 else ""))
         known = _known(loop, symbol)
         value = value * float(known.value) ** exponent if value is not None and known is not None else None
-    return Factor(" ".join(parts) or "1", value)
+    return Factor(" ".join(parts) or "1", value, unit)
 
 
 def _known(loop: Loop, symbol: str) -> defaults.Known | None:
