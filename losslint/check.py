@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from losslint import selection, suppressions
 from losslint.config import Config, Configs, compile_patterns
-from losslint.discovery import Discovery, Target, Trouble, is_left_out
+from losslint.discovery import Discovery, Target, Trouble, as_target, is_left_out
 from losslint.findings import Finding, Range, Severity
 from losslint.source import (
     MAX_BYTES,
@@ -26,6 +26,7 @@ from losslint.source import (
     worth_parsing,
 )
 from losslint.toolcodes import SYNTAX_ERROR, tool_finding
+from losslint.unsaved import unsaved
 from losslint.workers import Workers
 
 if TYPE_CHECKING:
@@ -152,6 +153,17 @@ def check(found: Discovery, configs: Configs, wishes: Wishes, progress: Progress
     by_target = {target.name: outcomes[index] for index, target in enumerate(found.targets)}
     gated_names = {found.targets[index].name for index, (_, gated) in passed.items() if gated}
     return Report(tuple(_reports(found, by_target, gated_names, planner)), tuple(found.troubles))
+
+
+def check_texts(texts: Mapping[Path, bytes], configs: Configs, wishes: Wishes) -> Report:
+    """Check texts in memory, each as if its file (an absolute path) held it, whether the file exists or not.
+
+    What they import is read from `texts` too, else from the disk. Raises `ConfigError`. Who shows lines of the report
+    does so inside `unsaved(texts)`.
+    """
+    targets = sorted((as_target(path, configs) for path in texts), key=lambda one: one.name)
+    with unsaved(texts):
+        return check(Discovery(targets), configs, wishes)
 
 
 @dataclass(slots=True)

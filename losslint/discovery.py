@@ -99,6 +99,11 @@ def discover(arguments: Sequence[str], configs: Configs) -> Discovery:
     return found
 
 
+def as_target(path: Path, configs: Configs) -> Target:
+    """The file at `path` (absolute), whether it exists or not. Raises `ConfigError`."""
+    return Target(path, _Namer(os.fspath(path)).name(os.fspath(path)), configs.of(path.parent))
+
+
 def is_left_out(path: Path, configs: Configs) -> bool:
     """Whether a walk over the project would pass over the file at `path`. Raises `ConfigError`."""
     root = configs.project(path.parent) or path.parent

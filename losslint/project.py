@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
+from losslint import unsaved
 from losslint.lowering import ir
 from losslint.source import MAX_BYTES, SourceError, SourceFile, decode, read
 
@@ -58,6 +59,7 @@ class Project:
         self._texts: dict[Path, bytes] = {}
         self._resolved: dict[tuple[Path, str, int], Path | None] = {}
         self._importers: dict[Path, list[bytes]] = {}
+        self._stamps: dict[Path, object] = {}
 
     @property
     def loaded(self) -> list[ir.Module]:
@@ -68,6 +70,7 @@ class Project:
         """The module of an analysed file whose text is at hand. Raises `SourceError`."""
         path = _absolute(source.path)
         self._begin(path)
+        self._stamps[path] = unsaved.stamp(path)
         return self._keep(path, _parse(source))
 
     def load(self, path: Path) -> ir.Module:
@@ -75,7 +78,10 @@ class Project:
         path = _absolute(path)
         self._begin(path)
         known = self._modules.get(path)
-        return known if known is not None else self._keep(path, _parse(_read(path)))
+        if known is not None:
+            return known
+        self._stamps[path] = unsaved.stamp(path)
+        return self._keep(path, _parse(_read(path)))
 
     def module(self, importer: ir.Module | Path, dotted: str, level: int) -> ir.Module | None:
         """What `import dotted` means, or `from` a relative one; None for what is not of the project or not followed."""
@@ -153,10 +159,27 @@ class Project:
         return known
 
     def _begin(self, path: Path) -> None:
+        if unsaved.is_live():
+            self._forget_changed()
         self.notes.clear()
         self._resolved.clear()
         self._followed = {path}
         self._left = MAX_FOLLOWED_TEXT
+
+    def _forget_changed(self) -> None:
+        """Forgets the files that are no longer what they were when they were read."""
+        for path, stamp in list(self._stamps.items()):
+            if unsaved.stamp(path) != stamp:
+                self._drop(path)
+                self._texts.pop(path, None)
+                del self._stamps[path]
+        self._importers.clear()
+
+    def _drop(self, path: Path) -> None:
+        dropped = self._modules.pop(path, None)
+        if dropped is not None:
+            self._definitions.pop(dropped, None)
+            self._places.pop(dropped.path, None)
 
     def _path(self, importer: ir.Module | Path) -> Path:
         if isinstance(importer, Path):
@@ -164,17 +187,12 @@ class Project:
         return self._places.get(importer.path) or Path(importer.path)
 
     def _keep(self, path: Path, module: ir.Module) -> ir.Module:
-        replaced = self._modules.pop(path, None)
+        self._drop(path)
         self._modules[path] = module
         self._places[module.path] = path
-        if replaced is not None:
-            self._definitions.pop(replaced, None)
         for old in list(self._modules)[:-_MAX_KEPT]:
             if old not in self._followed:
-                dropped = self._modules.pop(old)
-                if dropped is not None:
-                    self._definitions.pop(dropped, None)
-                    self._places.pop(dropped.path, None)
+                self._drop(old)
         return module
 
     def _follow(self, path: Path) -> ir.Module | None:
@@ -196,8 +214,9 @@ class Project:
             if known is None:
                 self._note(f"imported file `{name}` cannot be analyzed and is not followed")
             return known
+        self._stamps.setdefault(path, unsaved.stamp(path))
         try:
-            if os.path.getsize(path) > MAX_FOLLOWED_BYTES:
+            if unsaved.size(path) > MAX_FOLLOWED_BYTES:
                 self._note(f"imported file `{name}` is larger than {MAX_FOLLOWED_BYTES >> 20} MB and is not followed")
                 return None
             return self._keep(path, _parse(_read(path)))
@@ -234,6 +253,7 @@ class Project:
         """
         if path not in self._modules:
             if path not in self._texts:
+                self._stamps.setdefault(path, unsaved.stamp(path))
                 self._texts[path] = _bytes(path)
             text = self._texts[path]
             start = re.search(
@@ -339,20 +359,20 @@ def _files(roots: Sequence[Path]) -> Iterator[Path]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes() if os.path.getsize(path) <= MAX_FOLLOWED_BYTES else b""
+        return read(path) or b"" if unsaved.size(path) <= MAX_FOLLOWED_BYTES else b""
     except OSError:
         return b""
 
 
 def _size(path: Path) -> int:
     try:
-        return os.path.getsize(path)
+        return unsaved.size(path)
     except OSError:
         return 0
 
 
 def _is_package(folder: Path) -> bool:
-    return os.path.isfile(folder / "__init__.py")
+    return unsaved.is_file(folder / "__init__.py")
 
 
 def _module_file(start: Path, parts: list[str]) -> Path | None:
@@ -361,11 +381,11 @@ def _module_file(start: Path, parts: list[str]) -> Path | None:
         return None
     target = start.joinpath(*parts)
     package = target / "__init__.py"
-    if package.is_file():
+    if unsaved.is_file(package):
         return package
     if parts:
         file = target.with_name(f"{target.name}.py")
-        if file.is_file():
+        if unsaved.is_file(file):
             return file
     return None
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from losslint import unsaved
+
 MAX_BYTES = 5 * 1024 * 1024
 """A larger file is generated or data; it is skipped with a note."""
 
@@ -98,8 +100,10 @@ def _sums(data: bytes, loss: bytes) -> bool:
 
 def read(path: str | Path) -> bytes | None:
     """The bytes of a file, or None where it is larger than `MAX_BYTES`. Raises `OSError`."""
-    with open(path, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
+    data = unsaved.text_of(path)
+    if data is None:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
     return None if len(data) > MAX_BYTES else data
 
 
@@ -123,6 +127,18 @@ def decode(data: bytes, path: Path) -> str:
         raise _at_byte(data, start, path, message) from None
     except (LookupError, UnicodeError) as error:
         raise SourceError(path, 1, 1, f"cannot decode as {encoding}: {error}") from None
+
+
+def encode(text: str) -> bytes:
+    """Bytes that `decode` turns into this text again, in the encoding that the text declares."""
+    data = text.encode(errors="replace")
+    if b"coding" in data[:400]:
+        try:
+            return text.encode(_declared(data, Path()), errors="replace")
+        except (SourceError, LookupError, UnicodeError):
+            # `decode` will say what is wrong with the declaration
+            pass
+    return data
 
 
 def load(path: str | Path) -> tuple[str, ...]:

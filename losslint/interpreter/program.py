@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from losslint.contracts.torch import CRITERIA, FUNCTIONAL
 from losslint.interpreter import roles
-from losslint.interpreter.values import LITERAL, Number
+from losslint.interpreter.values import LITERAL, Number, Output
 from losslint.lowering import ir
+from losslint.source import read
 
 if TYPE_CHECKING:
     from losslint.project import Project
@@ -53,6 +54,8 @@ class Program:
         self.numbers: dict[ir.Const, Number] = {}
         self.relevance: dict[ir.Node, bool] = {}
         self._loops: dict[ir.Node, LoopRole] = {}
+        self.outputs: dict[ir.Class, Output | None] = {}
+        """What each model's `forward` gives, once it was asked for."""
 
     # ------------------------------------------------------------ reach
 
@@ -270,7 +273,7 @@ def _bound_criteria(block: ir.Block) -> Iterator[str]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read(path) or b""
     except OSError:
         return b""
 
