@@ -1,0 +1,148 @@
+"""What a run in the tiny world showed: which item entered which optimizer step and which figure, and how much.
+
+Torch-free: these are the types that the worker sends, the picture is drawn from and the script is written from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The tiny world's numbers: `window` micro-batches per step (`k`), `batches` per pass (`M`), `batch_size` items in
+    a batch (`B`), `last_batch` items in the last batch of a pass, `epochs` passes."""
+
+    window: int
+    batches: int
+    batch_size: int
+    last_batch: int
+    epochs: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BatchUse:
+    """What one micro-batch contributes to one step. `batch` counts the batches that were drawn in the run, from 0;
+    `passage` and `place` say in which pass over the loader and where in it. `weights` holds one weight per item:
+    the derivative of the stepped gradient by that item's loss."""
+
+    batch: int
+    passage: int
+    place: int
+    weights: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        """The weight of the whole micro-batch."""
+        return sum(self.weights)
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One optimizer step. `fresh` are the micro-batches whose backward ran since the step before, `stale` those of
+    earlier windows that are still in the gradient; `lost` were backpropagated in this window and zeroed before the
+    step. `line` is 1-based and may lie in another file (then 0)."""
+
+    optimizer: str
+    line: int
+    through_scaler: bool
+    fresh: tuple[BatchUse, ...]
+    stale: tuple[BatchUse, ...]
+    lost: tuple[int, ...]
+    at: int
+
+    @property
+    def total(self) -> float:
+        """The weight of all fresh items together: 1 where the step is a mean."""
+        return sum(use.total for use in self.fresh)
+
+
+@dataclass(frozen=True, slots=True)
+class FigureRow:
+    """One figure that the user's code showed, stored or returned: its values in the order in which they appeared, and
+    after how many drawn batches each one did."""
+
+    line: int
+    column: int
+    sink: str
+    text: str
+    values: tuple[float, ...]
+    at: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something else that happened, in the order of happening: `backward`, `zero`, `clip`, `unscale`, `update`,
+    `schedule`, `step`. `value` is the scale of the gradient at a clip; `at` the batch that was drawn last."""
+
+    kind: str
+    line: int
+    at: int
+    value: float = 1.0
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All that one run showed. `taints` say why scales cannot be trusted, `gaps` which statements could not be run,
+    `assumes` what was put in a real object's place, `decisions` how unknown conditions were decided (line -> taken)."""
+
+    shape: Shape
+    steps: list[StepRow] = field(default_factory=list)
+    figures: list[FigureRow] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    taints: list[str] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
+    assumes: list[str] = field(default_factory=list)
+    decisions: dict[int, bool] = field(default_factory=dict)
+    backwards: int = 0
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepBars:
+    """One optimizer step in a picture: for each item that was drawn for it, the weight that it had and should have.
+
+    `items` names them as `(batch, item)`, both from 0; a weight of 0 is an item that the step does not see."""
+
+    title: str
+    items: tuple[tuple[int, int], ...]
+    measured: tuple[float, ...]
+    expected: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A reported figure beside the true mean loss of what it speaks of, point by point."""
+
+    label: str
+    line: int
+    reported: tuple[float, ...]
+    true: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The user's own statements that a script needs to show the bug. `source` runs on its own once the names in
+    `stubs` are bound; `call` is the expression that starts it, in which the same names occur. A role in `stubs` is one
+    of `model`, `loader`, `optimizer`, `scaler`, `criterion`, `number`, `anything`; a number has its value in `values`.
+    """
+
+    source: str
+    call: str
+    stubs: dict[str, str]
+    values: dict[str, float]
+    imports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """All that a picture or a script of one finding needs. `curve` only where a figure is reported."""
+
+    shape: Shape
+    measured: float | None
+    predicted: float | None
+    quantity: str
+    steps: tuple[StepBars, ...]
+    curve: Curve | None
+    excerpt: Excerpt | None
+    assumes: tuple[str, ...]
