@@ -412,7 +412,7 @@ def enter(ev: Evaluator, thing: Thing) -> Any:
             saved, world.no_grad = world.no_grad, 0
             return saved
         elif thing.data.get("accumulate"):
-            return frameworks.enter_accumulate(ev, thing)
+            frameworks.enter_accumulate(ev, thing)
     return None
 
 
@@ -431,5 +431,3 @@ def leave(ev: Evaluator, thing: Thing, state: Any) -> None:
             ev.world.no_grad -= 1
         elif mode is True:
             ev.world.no_grad = state
-        elif thing.data.get("accumulate"):
-            frameworks.leave_accumulate(thing, state)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from losslint import units
-from losslint.contracts.frameworks import ACCELERATE, DEEPSPEED
+from losslint.contracts.frameworks import ACCELERATE, DEEPSPEED, FABRIC, TIMM, UPDATE_KEYWORDS
 from losslint.interpreter import arithmetic, figures, roles
 from losslint.interpreter.program import path_of
-from losslint.interpreter.values import Key, Linear, Number, Thing, Unknown
+from losslint.interpreter.values import Key, Linear, Loader, Number, Thing, Unknown
 from losslint.lowering import ir
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def make_accelerator(ev: Evaluator, kwargs: dict[str, Any], node: ir.Call) -> Th
         "unknown": unknown,
         "micro": 0,
         "sync": True,
-        "inside": 0,
+        "loaders": set(),
     }
     data["num_processes"] = Number(units.PROCESSES, 1 << 6, "num_processes")
     return Thing("accelerator", "accelerator", data)
@@ -55,13 +55,14 @@ def accelerator_method(
 ) -> Any:
     """A method of `Accelerator`."""
     world = ev.world
-    if name == "backward" and args:
+    if name in ACCELERATE.backward and args:
         form = arithmetic.linear(ev, args[0])
         if thing.data.get("unknown"):
             world.doubt("the accelerator's window is not in sight", node)
         if form is not None:
             told = thing.data.get("told")
-            world.backward(node, form, thing.data.get("window", 1), ACCELERATE.name if told else "")
+            divisor = thing.data.get("window", 1) if ACCELERATE.backward_divides else 1
+            world.backward(node, form, divisor, ACCELERATE.name if told else "")
         else:
             world.doubt("backward on a value that was not followed", node)
         return None
@@ -69,6 +70,8 @@ def accelerator_method(
         for value in args:
             if isinstance(value, Thing):
                 value.data["prepared"] = thing
+            elif isinstance(value, Loader):
+                thing.data["loaders"].add(value.path)
         written = [argument.value for argument in node.arguments] if len(node.arguments) == len(args) else []
         names = [path_of(argument) for argument in written] or [""] * len(args)
         prepared = [
@@ -83,7 +86,7 @@ def accelerator_method(
         if isinstance(value, Linear):
             return value.alias(min(value.state, 1))
         return value
-    if name in ("clip_grad_norm_", "clip_grad_value_"):
+    if name in ACCELERATE.clip:
         return Unknown("norm", varies=True)
     if name in ("log", "print"):
         figures.report(ev, node, [*args, *kwargs.values()], name)
@@ -101,32 +104,27 @@ def _prepared_optimizer(value: Unknown, accelerator: Thing) -> Thing:
     return Thing("optimizer", value.path, {"prepared": accelerator})
 
 
-def enter_accumulate(ev: Evaluator, thing: Thing) -> Any:
-    """`with accelerator.accumulate(model):` — the last micro-batch of a window (or of the loader) synchronises."""
-    accelerator = thing.data["accumulate"]
-    data = accelerator.data
-    saved = (data["sync"], data["inside"])
-    data["micro"] += 1
+def enter_accumulate(ev: Evaluator, thing: Thing) -> None:
+    """`with accelerator.accumulate(model):` — the last micro-batch of a window, or of a loader that the accelerator
+    knows, synchronises. `sync_gradients` keeps its value for the statements after the block."""
+    data = thing.data["accumulate"].data
     world = ev.world
-    place = world.visits[world.current].place if world.current >= 0 else 0
-    data["sync"] = data["micro"] % data["window"] == 0 or place == world.settings.batches - 1
-    if data["sync"]:
-        data["micro"] = 0
-    data["inside"] += 1
-    return saved
+    at_end = False
+    if ACCELERATE.last_window_steps and world.current >= 0:
+        visit = world.visits[world.current]
+        # a loader that is not made in sight is taken to be prepared out of sight too
+        prepared = visit.loader in data["loaders"] or visit.loader not in world.loaders
+        at_end = prepared and visit.place == world.settings.batches - 1
+    data["micro"] = 0 if at_end else data["micro"] + 1
+    data["sync"] = data["micro"] % data["window"] == 0
 
 
-def leave_accumulate(thing: Thing, state: Any) -> None:
-    """Leaves `accumulate()`; `sync_gradients` keeps its value for the statements after the block."""
-    thing.data["accumulate"].data["inside"] = state[1]
-
-
-def is_gated(optimizer: Any) -> bool:
-    """Whether a step or zero_grad of a prepared optimizer does nothing now."""
-    if isinstance(optimizer, Thing):
-        accelerator = optimizer.data.get("prepared")
-        return isinstance(accelerator, Thing) and not accelerator.data["sync"]
-    return False
+def is_gated(owner: Any, method: str) -> bool:
+    """Whether a method of a prepared object does nothing now: inside a window that is not full."""
+    if not isinstance(owner, Thing) or f"{owner.kind}.{method}" not in ACCELERATE.gated:
+        return False
+    accelerator = owner.data.get("prepared")
+    return isinstance(accelerator, Thing) and not accelerator.data["sync"]
 
 
 def make_engine(ev: Evaluator, node: ir.Call) -> Thing:
@@ -144,9 +142,10 @@ def engine_method(
 ) -> Any:
     """A method of a DeepSpeed engine: backward divides by the window, step is real once per window."""
     world = ev.world
-    if name == "backward" and args:
+    if name in DEEPSPEED.backward and args:
         form = arithmetic.linear(ev, args[0])
-        divide = 1 if kwargs.get("scale_wrt_gas") is False else thing.data["window"]
+        divides = DEEPSPEED.backward_divides and kwargs.get(DEEPSPEED.undivided) is not False
+        divide = thing.data["window"] if divides else 1
         if form is not None:
             world.backward(node, form, divide, DEEPSPEED.name)
         return None
@@ -174,10 +173,33 @@ def scaler_callable(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node
         world.doubt("backward on a value that was not followed", node)
         return Unknown("norm", varies=True)
     world.backward(node, form)
-    wanted = kwargs.get("need_update", kwargs.get("update_grad", True))
+    wanted = next((kwargs[keyword] for keyword in UPDATE_KEYWORDS if keyword in kwargs), True)
     if wanted is True or (wanted is not False and type(wanted) is not Unknown):
         optimizer = args[1] if len(args) > 1 else kwargs.get("optimizer")
-        world.step(node, str(getattr(optimizer, "path", "optimizer")), False, "timm")
+        world.step(node, str(getattr(optimizer, "path", "optimizer")), False, TIMM.name)
     elif type(wanted) is Unknown:
         world.doubt("whether the scaler steps is not known", node)
     return Unknown("norm", varies=True)
+
+
+def fabric_method(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
+    """A method of Lightning's `Fabric`, which divides nothing and gates nothing."""
+    if name in FABRIC.backward and args:
+        form = arithmetic.linear(ev, args[0])
+        if form is not None:
+            ev.world.backward(node, form)
+        else:
+            ev.world.doubt("backward on a value that was not followed", node)
+        return None
+    if name in ("setup", "setup_dataloaders", "setup_module", "setup_optimizers"):
+        return args[0] if len(args) == 1 else tuple(args)
+    if name in FABRIC.clip:
+        return Unknown("norm", varies=True)
+    if name in ("no_backward_sync", "autocast", "init_module", "rank_zero_first"):
+        return Thing("context", name, {})
+    if name in ("log", "log_dict", "print"):
+        figures.report(ev, node, [*args, *kwargs.values()], name)
+        return None
+    if name == "all_reduce" and args:
+        return args[0]
+    return Unknown(f"fabric.{name}()", varies=bool(ev.world.live))

@@ -58,7 +58,7 @@ def thing_method(ev: Evaluator, thing: Thing, name: str, args: list[Any], kwargs
     if kind == "scaler":
         return scaler_method(ev, thing, name, args, node)
     if kind == "scheduler":
-        if name == "step":
+        if name == "step" and not frameworks.is_gated(thing, "step"):
             ev.world.event("schedule", node, thing.path)
         return Unknown(f"{thing.path}.{name}()")
     if kind == "accelerator":
@@ -66,7 +66,7 @@ def thing_method(ev: Evaluator, thing: Thing, name: str, args: list[Any], kwargs
     if kind == "engine":
         return frameworks.engine_method(ev, thing, name, args, kwargs, node)
     if kind == "fabric":
-        return _fabric_method(ev, name, args, kwargs, node)
+        return frameworks.fabric_method(ev, name, args, kwargs, node)
     if kind == "meter":
         return _meter_method(ev, thing, name, args, kwargs, node)
     if kind == "criterion":
@@ -106,7 +106,7 @@ def optimizer_method(
 ) -> Any:
     """A method of an optimizer, which may be a project object or something out of sight: `path` names it."""
     world = ev.world
-    if name in ("step", "zero_grad") and frameworks.is_gated(owner):
+    if name in ("step", "zero_grad") and frameworks.is_gated(owner, name):
         return None
     if name == "step":
         if args or "closure" in kwargs:
@@ -159,7 +159,7 @@ def scaler_method(ev: Evaluator, thing: Any, name: str, args: list[Any], node: i
         return forms if isinstance(args[0], (list, tuple)) else forms[0]
     if name == "step":
         optimizer = args[0] if args else Unknown("optimizer")
-        if frameworks.is_gated(optimizer):
+        if frameworks.is_gated(optimizer, "step"):
             return None
         world.step(node, optimizer_path(optimizer), enabled)
         return None
@@ -185,26 +185,6 @@ def _scaled(ev: Evaluator, value: Any, node: ir.Call) -> Any:
         return value
     ev.world.note_scaling(node, form, AMP, False)
     return ev.world.scaled(form, units.SCALE, (node, "scale", None, AMP, ""))
-
-
-def _fabric_method(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
-    if name == "backward" and args:
-        form = arithmetic.linear(ev, args[0])
-        if form is not None:
-            ev.world.backward(node, form)
-        return None
-    if name in ("setup", "setup_dataloaders", "setup_module", "setup_optimizers"):
-        return args[0] if len(args) == 1 else tuple(args)
-    if name == "clip_gradients":
-        return Unknown("norm", varies=True)
-    if name in ("no_backward_sync", "autocast", "init_module", "rank_zero_first"):
-        return Thing("context", name, {})
-    if name in ("log", "log_dict", "print"):
-        figures.report(ev, node, [*args, *kwargs.values()], name)
-        return None
-    if name == "all_reduce" and args:
-        return args[0]
-    return Unknown(f"fabric.{name}()", varies=bool(ev.world.live))
 
 
 def _meter_method(
