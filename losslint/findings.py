@@ -145,7 +145,8 @@ class Verdict:
 class Finding:
     """One broken law at one place. `path` is posix and relative to the working directory where possible.
 
-    `cell` as in `TrailStep`; `fix` where there is one; `verdict` where the verifier was asked.
+    `cell` as in `TrailStep`; `fix` where there is one; `verdict` where the verifier was asked. `statement` is the
+    whitespace-normalised source that the finding stands in: what tells it from others when lines or files move.
     """
 
     code: str
@@ -163,6 +164,7 @@ class Finding:
     cell: int | None = None
     fix: Fix | None = None
     verdict: Verdict | None = None
+    statement: str = ""
 
     @property
     def url(self) -> str:

@@ -120,4 +120,5 @@ def tool_finding(
         related=(),
         help=advice,
         fingerprint=fingerprint(entry.code, path, statement, occurrence),
+        statement=statement,
     )
