@@ -164,6 +164,7 @@ def _located(chosen: Sequence[_Judged], source: SourceFile, project: Project, mo
                 _steps(draft.related, places),
                 draft.help,
                 fingerprint(one.rule.code, path, statement, occurrence),
+                statement=statement,
             )
         )
     return _unique(findings)
