@@ -27,7 +27,6 @@ _EXPECTED, _MEASURED, _INK, _FAINT = "#b9c2cc", "#c8402f", "#22272e", "#6b7480"
 _LOGARITHMIC_FROM = 30.0
 """Where the two figures lie further apart than this factor, a linear axis would show one of them as nothing."""
 _MOST_BARS = 72
-_FONT = {"font.family": "sans-serif", "font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "losslint"}
 
 
 class PlotError(Exception):
@@ -89,7 +88,9 @@ def draw(picture: Weights | Curves, path: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_FONT):
+    with mpl.rc_context():
+        mpl.rcParams["svg.fonttype"] = "none"
+        mpl.rcParams["svg.hashsalt"] = "losslint"
         width = 7.5 if isinstance(picture, Curves) else min(14.0, max(7.5, 1.8 + 0.22 * _places(_visible(picture))))
         figure = Figure(figsize=(width, 4.2), layout="constrained", dpi=150)
         axes = figure.add_subplot()
@@ -205,9 +206,8 @@ def _curves(axes: Axes, picture: Curves) -> None:
     if _spread(picture.true, picture.reported):
         axes.set_yscale("log")
     else:
-        axes.set_ylim(
-            min([0.0, *picture.reported, *picture.true]), 1.12 * max([*picture.reported, *picture.true, 1e-9])
-        )
+        values = [0.0, *picture.reported, *picture.true]
+        axes.set_ylim(1.12 * min(values), 1.12 * max(*values, 1e-9))
 
 
 def _spread(one: Sequence[float], other: Sequence[float]) -> bool:
