@@ -30,11 +30,11 @@ class Analysis:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A draft with the rule it comes from and the fork it was made in."""
+    """A draft with the rule it comes from and the fork it was made in; none for what holds before anything runs."""
 
     rule: Rule
     draft: Draft
-    loop: Loop
+    loop: Loop | None
 
 
 def analyze(source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], min_severity: Severity) -> Analysis:
@@ -44,13 +44,22 @@ def analyze(source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], mi
 
     home = _project(project.roots)
     module = home.add(source)
-    explorer = Explorer(Program(home, module))
+    program = Program(home, module)
+    explorer = Explorer(program)
     loops = explorer.explore()
     judged = [
         _Judged(rule, draft, loop)
         for loop in loops
         for rule in rules
+        if rule.check is not None
         for draft in rule.check(loop)
+        if draft.severity >= min_severity
+    ]
+    judged += [
+        _Judged(rule, draft, None)
+        for rule in rules
+        if rule.examine is not None
+        for draft in rule.examine(program)
         if draft.severity >= min_severity
     ]
     chosen = [one for one in _merged(judged) if one.draft.severity >= min_severity]
@@ -96,9 +105,10 @@ def _merged(judged: Iterable[_Judged]) -> list[_Judged]:
     result = []
     for group in groups.values():
         best = max(group, key=lambda one: one.draft.severity)
-        family = best.loop.siblings or [best.loop]
+        family = [] if best.loop is None else best.loop.siblings or [best.loop]
         reached = [loop for loop in family if _reaches(loop, best.draft.node)]
-        if len({id(one.loop) for one in group}) < len(reached) and _is_mode(best.loop, reached, group):
+        partly = len({id(one.loop) for one in group}) < len(reached)
+        if best.loop is not None and partly and _is_mode(best.loop, reached, group):
             severity = Severity(max(best.draft.severity - 1, Severity.INFO))
             best = replace(best, draft=replace(best.draft, severity=severity))
         result.append(best)

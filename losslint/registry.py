@@ -15,6 +15,7 @@ from losslint.findings import Factor, Law, Severity
 
 if TYPE_CHECKING:
     from losslint.interpreter.ledger import Loop
+    from losslint.interpreter.program import Program
     from losslint.lowering.ir import Node
 
 
@@ -42,15 +43,19 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One entry of the catalogue. `severity` is the highest it reports at; its page is its module's docstring."""
+    """One entry of the catalogue. `severity` is the highest it reports at; its page is its module's docstring.
+
+    `check` is asked of every loop in every fork; `examine` once of a module, about what holds before anything runs.
+    """
 
     code: str
     name: str
     summary: str
     law: Law
     severity: Severity
-    check: Callable[[Loop], Iterable[Draft]]
     module: str
+    check: Callable[[Loop], Iterable[Draft]] | None = None
+    examine: Callable[[Program], Iterable[Draft]] | None = None
 
     @property
     def page(self) -> str:

@@ -25,6 +25,22 @@ _MEAN_FUNCTIONS = (
 FUNCTIONAL: dict[str, str] = dict.fromkeys(_MEAN_FUNCTIONS.split(), "mean")
 """Function in `torch.nn.functional` -> default reduction."""
 
+FUNCTION_OF: dict[str, str] = {
+    "CrossEntropyLoss": "cross_entropy",
+    "NLLLoss": "nll_loss",
+    "BCELoss": "binary_cross_entropy",
+    "BCEWithLogitsLoss": "binary_cross_entropy_with_logits",
+    "KLDivLoss": "kl_div",
+    "MSELoss": "mse_loss",
+    "L1Loss": "l1_loss",
+    "SmoothL1Loss": "smooth_l1_loss",
+    "HuberLoss": "huber_loss",
+    "CosineEmbeddingLoss": "cosine_embedding_loss",
+    "GaussianNLLLoss": "gaussian_nll_loss",
+    "PoissonNLLLoss": "poisson_nll_loss",
+}
+"""Class in `torch.nn` -> the function that it calls; a class that stands for none is known by its own name."""
+
 TOKEN_AVERAGING = frozenset({"CrossEntropyLoss", "NLLLoss", "cross_entropy", "nll_loss"})
 """Losses whose mean is over the targets that count: `ignore_index` makes that number uneven."""
 
@@ -45,5 +61,59 @@ BENDING = frozenset(
     "logsigmoid softplus relu elu gelu leaky_relu softmax log_softmax logsumexp clamp clip maximum minimum".split()
 )
 """Functions that make another figure out of a value, and keep its graph."""
+
+ENTRYWISE: dict[str, str] = {
+    "softmax": "softmax",
+    "Softmax": "softmax",
+    "Softmax2d": "softmax",
+    "softmin": "softmax",
+    "log_softmax": "log_softmax",
+    "LogSoftmax": "log_softmax",
+    "sigmoid": "sigmoid",
+    "Sigmoid": "sigmoid",
+    "sigmoid_": "sigmoid",
+    "expit": "sigmoid",
+    "logsigmoid": "logsigmoid",
+    "LogSigmoid": "logsigmoid",
+    "tanh": "tanh",
+    "Tanh": "tanh",
+    "relu": "relu",
+    "ReLU": "relu",
+    "leaky_relu": "leaky_relu",
+    "LeakyReLU": "leaky_relu",
+    "gelu": "gelu",
+    "GELU": "gelu",
+    "exp": "exp",
+    "log": "log",
+    "argmax": "argmax",
+    "argmin": "argmax",
+    "round": "round",
+    "floor": "round",
+    "ceil": "round",
+    "sign": "round",
+    "bernoulli": "round",
+    "one_hot": "one_hot",
+}
+"""Function, method or layer -> what its result's entries are. `argmax`, `round` and `one_hot` have no gradient."""
+
+WEIGHTED_LAYERS: dict[str, int | None] = {
+    "Linear": 1,
+    "LazyLinear": 0,
+    "Bilinear": 2,
+    "Conv1d": None,
+    "Conv2d": None,
+    "Conv3d": None,
+    "ConvTranspose1d": None,
+    "ConvTranspose2d": None,
+    "ConvTranspose3d": None,
+}
+"""Layer in `torch.nn` whose result is raw scores -> the place of the argument that says how many there are last."""
+
+KEEPING = frozenset(
+    "view reshape float double half bfloat16 to cpu cuda type contiguous flatten clone squeeze unsqueeze expand"
+    " expand_as view_as type_as permute transpose t dropout Dropout Dropout2d Identity Flatten Unflatten requires_grad_"
+    " masked_select gather repeat".split()
+)
+"""Functions, methods and layers that hand on their input's entries; the shape may change."""
 
 NONLINEAR = frozenset("exp log log2 log10 sqrt pow square rsqrt sigmoid tanh log1p expm1 exp2".split())

@@ -303,7 +303,7 @@ def construct(ev: Evaluator, cls: ClassValue, args: list[Any], kwargs: dict[str,
     name = cls.definition.name
     ev.constructed.add(name)
     if inherits(cls, "Module") and not inherits(cls, "LightningModule") and not _computes_loss(ev, cls):
-        return Thing("model", name, {})
+        return Thing("model", name, {"class": cls, "args": args, "kwargs": kwargs})
     if inherits(cls, "Dataset", "IterableDataset"):
         return Loader(name, dataset=True)
     if inherits(cls, "DataLoader"):

@@ -53,6 +53,8 @@ class Evaluator:
         self.optimizers: dict[tuple[ir.Node | None, str], list[tuple[str, int]]] = {}
         self.rows: dict[str, int] = {}
         self.constructed: set[str] = set()
+        self.depth = 0
+        """How many models deep this run is: the `forward` of a model is a run of its own."""
         self._statements: dict[type, Callable[[Any, Scope], int]] = {
             ir.Evaluate: self._evaluate,
             ir.Assign: self._assign,

@@ -16,7 +16,9 @@ from losslint.interpreter import (
     frameworks,
     lengths,
     methods,
+    models,
     opaque,
+    outputs,
     roles,
     tensors,
     things,
@@ -53,6 +55,13 @@ _ENVIRONMENT = frozenset(
 """What torch says of the machine and the processes: the same during the whole run."""
 
 
+_NOT_LAYERS = frozenset(
+    "Parameter Buffer UninitializedParameter DataParallel DistributedDataParallel FullyShardedDataParallel ModuleList"
+    " ModuleDict ParameterList ParameterDict".split()
+)
+"""Classes in `torch.nn` that are no layer: called, they give nothing, or hand on the model that they were given."""
+
+
 _PROGRESS = frozenset(
     "tqdm track progress_bar prefetch cycle auto tqdm_notebook trange_wrapper ProgressBar metric_log_every".split()
 )
@@ -61,6 +70,11 @@ _PROGRESS = frozenset(
 def call_library(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     """A call of something outside the project, by its dotted path."""
     name = roles.last(path)
+    result = _called(ev, path, name, args, kwargs, node)
+    return outputs.after(name, args[0] if args else kwargs.get("input"), result, node)
+
+
+def _called(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     if name in CRITERIA and name[0].isupper():
         return _criterion(name, kwargs, node)
     if name in FUNCTIONAL and not path.startswith("math."):
@@ -96,6 +110,8 @@ def call_library(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, An
         return args[0] if args else kwargs.get("iterable", Thing("progress", name, {}))
     if root == "torch" and name in _ENVIRONMENT:
         return Unknown(f"{path}()")
+    if name[:1].isupper() and path.startswith("torch.nn.") and name not in _NOT_LAYERS:
+        return models.make_layer(name, args, kwargs, node)
     if root in ("math", "numpy", "np", "torch", "statistics", "jnp"):
         return _numeric(ev, name, args, kwargs, node)
     if root in ("wandb", "logging", "mlflow", "logger", "loguru", "neptune") and (
@@ -120,7 +136,8 @@ def _gives_scheduler(name: str) -> bool:
 
 def _criterion(name: str, kwargs: dict[str, Any], node: ir.Call) -> Thing:
     traits = _token_traits(name, kwargs, node)
-    return Thing("criterion", name, {"reduction": _reduction(kwargs), "traits": traits, "known": True})
+    data = {"reduction": _reduction(kwargs), "traits": traits, "known": True, "options": kwargs}
+    return Thing("criterion", name, data)
 
 
 def _token_traits(name: str, kwargs: dict[str, Any], node: ir.Call) -> frozenset[str]:
@@ -159,6 +176,7 @@ def _reduction(kwargs: dict[str, Any]) -> str | None:
 def functional(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Linear:
     """`F.cross_entropy(…)` and its kind."""
     traits = _token_traits(name, kwargs, node) | arithmetic.spanning(*args)
+    ev.world.loss_call(name, node, args, kwargs)
     made = ev.loss(node, _reduction(kwargs), 3, "", traits)
     return tensors.without_graph(made, [*args, *kwargs.values()])
 

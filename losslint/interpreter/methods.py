@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from losslint.interpreter import arithmetic, figures, lengths, tensors, things, unknowns
+from losslint.interpreter import arithmetic, figures, lengths, outputs, tensors, things, unknowns
 from losslint.interpreter.values import (
     BATCH_TRAITS,
     Closure,
@@ -40,7 +40,7 @@ def call_method(
     if isinstance(receiver, Linear):
         return tensors.linear_method(ev, receiver, name, args, kwargs, node, receiver_node)
     if isinstance(receiver, Tensor):
-        return tensors.tensor_method(ev, receiver, name, args, kwargs, node)
+        return outputs.after(name, receiver, tensors.tensor_method(ev, receiver, name, args, kwargs, node), node)
     if isinstance(receiver, Thing):
         if receiver.kind == "gradient":
             return tensors.gradient_method(ev, receiver, name, args, node)

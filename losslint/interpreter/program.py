@@ -43,19 +43,25 @@ class Reach:
 
 
 class Program:
-    """One module of the user's project, with what its loops and functions are for."""
+    """One module of the user's project, with what its loops and functions are for.
 
-    def __init__(self, project: Project, module: ir.Module) -> None:
+    `line_name` is what a message calls a line of it.
+    """
+
+    def __init__(
+        self, project: Project, module: ir.Module, line_name: Callable[[int], str] = lambda line: f"line {line}"
+    ) -> None:
         self.project = project
         self.module = module
+        self.line_name = line_name
         self._idle: dict[ir.Function, bool] = {}
         self._of_project: dict[tuple[str, str], bool] = {}
         self.reach = self._reach()
         self.numbers: dict[ir.Const, Number] = {}
         self.relevance: dict[ir.Node, bool] = {}
         self._loops: dict[ir.Node, LoopRole] = {}
-        self.outputs: dict[ir.Class, Output | None] = {}
-        """What each model's `forward` gives, once it was asked for."""
+        self.outputs: dict[tuple[ir.Class, str], Output | None] = {}
+        """What the `forward` of a model that is made in one way gives, once it was asked for."""
 
     # ------------------------------------------------------------ reach
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from losslint import units
-from losslint.interpreter import arithmetic, figures, frameworks, opaque, roles, tensors
+from losslint.contracts.torch import FUNCTION_OF
+from losslint.interpreter import arithmetic, figures, frameworks, models, opaque, roles, tensors
 from losslint.interpreter.values import (
     AMP,
     Closure,
@@ -36,9 +37,14 @@ def call_thing(ev: Evaluator, thing: Thing, args: list[Any], kwargs: dict[str, A
         else:
             reduction = thing.data["reduction"]
         traits = thing.data.get("traits", frozenset()) | arithmetic.spanning(*args)
+        if thing.data.get("known"):
+            function = FUNCTION_OF.get(thing.path, thing.path)
+            ev.world.loss_call(function, node, [*args, *kwargs.values()], thing.data["options"])
         return tensors.without_graph(ev.loss(node, reduction, 3, "", traits), [*args, *kwargs.values()])
     if thing.kind in ("model", "engine"):
-        return ev.tensor(node, traits=WITH_MEAN_LOSS if thing.data.get("loss") == "mean" else frozenset())
+        given = ev.tensor(node, traits=WITH_MEAN_LOSS if thing.data.get("loss") == "mean" else frozenset())
+        given.output = models.output_of(ev, thing, args, node)
+        return given
     if thing.kind == "scaler_callable":
         return frameworks.scaler_callable(ev, args, kwargs, node)
     if thing.kind == "meter":

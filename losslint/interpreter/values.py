@@ -168,11 +168,26 @@ class Linear:
         return other
 
 
+class Output(NamedTuple):
+    """What is known of how a tensor's entries came about: by which function last, and where.
+
+    `function` is `linear` (raw scores of a layer with weights), an activation such as `softmax`, or a function without
+    a gradient such as `argmax`; `features` is the size of the last dimension where a literal gives it; `model` names
+    the model that gave the tensor, an empty string where none did.
+    """
+
+    function: str
+    node: ir.Node
+    features: int | None = None
+    model: str = ""
+
+
 class Tensor:
     """A tensor that is not followed. `node` made it in `visit`; `reduction` says how its scalar came about;
-    `traits`: `mask` (a comparison's result), `masked`, `nonlinear`, `batch`, `scaler`, `exp`."""
+    `traits`: `mask` (a comparison's result), `masked`, `nonlinear`, `batch`, `scaler`, `exp`; `output` says how its
+    entries came about, where that is known."""
 
-    __slots__ = ("evidence", "node", "reduction", "state", "traits", "visit")
+    __slots__ = ("evidence", "node", "output", "reduction", "state", "traits", "visit")
 
     def __init__(
         self,
@@ -189,6 +204,7 @@ class Tensor:
         self.reduction = reduction
         self.evidence = evidence
         self.traits = traits
+        self.output: Output | None = None
 
 
 class Loader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -146,6 +146,18 @@ class Scaling(NamedTuple):
     time: int
 
 
+class LossCall(NamedTuple):
+    """A known loss function with what it was given: `function` is its functional name (`cross_entropy`), `arguments`
+    the values in the order of its signature, then the options by name."""
+
+    function: str
+    node: ir.Node
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    visit: int
+    time: int
+
+
 class OutOfFuelError(Exception):
     """The run takes more statements than a tiny world may."""
 
@@ -191,6 +203,7 @@ class World:
         self.zeroings: list[Zeroing] = []
         self.events: list[Event] = []
         self.figures: list[Figure] = []
+        self.loss_calls: dict[ir.Node, LossCall] = {}
         self.retained: list[Retained] = []
         self.mutations: list[Mutation] = []
         self.scalings: list[Scaling] = []
@@ -370,6 +383,13 @@ class World:
             self.cleared[optimizer] = len(self.contributions)
         for name in list(self.amp) if everything else [optimizer]:
             self.amp[name] = AmpState(False, None)
+
+    # ------------------------------------------------------------ loss functions
+
+    def loss_call(self, function: str, node: ir.Node, arguments: Sequence[Any], options: dict[str, Any]) -> None:
+        """Remembers what a loss function was given, the first time at each place."""
+        if node not in self.loss_calls:
+            self.loss_calls[node] = LossCall(function, node, tuple(arguments), options, self.current, self.now())
 
     # ------------------------------------------------------------ AMP
 

@@ -1,0 +1,98 @@
+"""What a model gives: its `forward` is run once, by itself, in every way that its own conditions allow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from losslint.interpreter import calls, opaque, outputs
+from losslint.interpreter.values import ClassValue, Closure, Instance, Output, Tensor, Thing
+from losslint.interpreter.world import OutOfFuelError, Settings, World
+
+if TYPE_CHECKING:
+    from losslint.interpreter.evaluate import Evaluator
+    from losslint.lowering import ir
+
+_FUEL = 1_500
+_MAX_FLIPS = 3
+_DEPTH = 3
+
+
+def make_layer(name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Thing:
+    """A layer or a container of `torch.nn`."""
+    return Thing("model", name, {"args": args, "kwargs": kwargs, "node": node})
+
+
+def output_of(ev: Evaluator, model: Thing, args: list[Any], node: ir.Node) -> Output | None:
+    """How the entries of `model(*args)` come about; None where that is not known, or not the same on every way."""
+    source = args[0] if args else None
+    if model.path == "Sequential":
+        return _through(ev, model, source, node)
+    cls = model.data.get("class")
+    if cls is None:
+        return outputs.layer_output(model, source, node) if "node" in model.data else None
+    known = ev.program.outputs
+    made_with = [*model.data["args"], *(part for pair in model.data["kwargs"].items() for part in pair)]
+    key = (cls.definition, ", ".join(map(opaque.shown, made_with)))
+    if key not in known:
+        # a model that holds itself is not followed
+        known[key] = None
+        known[key] = _forward(ev, cls, model)
+    return known[key]
+
+
+def build(ev: Evaluator, cls: ClassValue, args: list[Any], kwargs: dict[str, Any]) -> Instance | None:
+    """A model with what its `__init__` sets; None where that is longer than a tiny world may be."""
+    instance = Instance(cls, cls.definition.name)
+    try:
+        calls.initialise(ev, instance, args, kwargs, None)
+    except (OutOfFuelError, RecursionError):
+        return None
+    return instance
+
+
+def _through(ev: Evaluator, container: Thing, source: Any, node: ir.Node) -> Output | None:
+    """The output of layers one after the other, of which only the last ones matter."""
+    given = container.data["args"]
+    layers = list(given[0].values()) if len(given) == 1 and isinstance(given[0], dict) else given
+    value = source
+    for layer in layers:
+        made = Tensor(node, -1)
+        made.output = output_of(ev, layer, [value], node) if isinstance(layer, Thing) else None
+        value = made
+    return value.output if type(value) is Tensor else None
+
+
+def _forward(ev: Evaluator, cls: ClassValue, model: Thing) -> Output | None:
+    decisions: list[dict[Any, bool]] = [{}]
+    found: list[Output | None] = []
+    for taken in decisions:
+        world = World(Settings(decisions=dict(taken), fuel=_FUEL))
+        found.append(_run_forward(ev, world, cls, model))
+        if len(found) == 1:
+            opened = list(world.open_conditions)[:_MAX_FLIPS]
+            decisions += [{atom: not world.settings.decisions.get(atom, False)} for atom in opened]
+        if found[-1] is None or found[-1].function != (found[0].function if found[0] is not None else ""):
+            return None
+    return found[0]
+
+
+def _run_forward(ev: Evaluator, world: World, cls: ClassValue, model: Thing) -> Output | None:
+    method = calls.find_method(cls, "forward")
+    if method is None or ev.depth >= _DEPTH:
+        return None
+    side = type(ev)(ev.program, world)
+    side.depth = ev.depth + 1
+    function, owner = method
+    instance = build(side, cls, model.data.get("args", []), model.data.get("kwargs", {}))
+    if instance is None:
+        return None
+    try:
+        world.live = 1
+        world.enter_visit(0, "", None)
+        inputs = [Tensor(parameter, 0) for parameter in function.parameters[1:] if parameter.default is None]
+        value = calls.invoke(side, Closure(function, owner.scope, instance, owner), inputs, {}, None)
+    except (OutOfFuelError, RecursionError):
+        return None
+    if type(value) is not Tensor or value.output is None:
+        return None
+    return value.output._replace(model=cls.definition.name)
