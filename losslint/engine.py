@@ -42,7 +42,7 @@ def analyze(source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], mi
     from losslint.interpreter.explore import Explorer
     from losslint.interpreter.program import Program
 
-    home = _project(project.roots)
+    home = project_of(project.roots)
     module = home.add(source)
     program = Program(home, module)
     explorer = Explorer(program)
@@ -69,7 +69,7 @@ def analyze(source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], mi
 
 
 @lru_cache(maxsize=4)
-def _project(roots: tuple[Path, ...]) -> Project:
+def project_of(roots: tuple[Path, ...]) -> Project:
     """The files of one project share what they import."""
     from losslint.project import Project
 
@@ -149,7 +149,7 @@ def _located(chosen: Sequence[_Judged], source: SourceFile, project: Project, mo
     wanted = [one.draft.node for one in chosen]
     for one in chosen:
         wanted += [mark.node for mark in (*one.draft.trail, *one.draft.related)]
-    places = _places(wanted, source, project, module)
+    places = places_of(wanted, source, project, module)
     seen: dict[tuple[str, str, str], int] = {}
     findings = []
     for one in sorted(chosen, key=lambda one: _order(places, one.draft.node)):
@@ -170,8 +170,8 @@ def _located(chosen: Sequence[_Judged], source: SourceFile, project: Project, mo
                 path,
                 where,
                 draft.factor,
-                _steps(draft.trail, places),
-                _steps(draft.related, places),
+                trail_steps(draft.trail, places),
+                trail_steps(draft.related, places),
                 draft.help,
                 fingerprint(one.rule.code, path, statement, occurrence),
                 statement=statement,
@@ -196,7 +196,7 @@ def _unique(findings: Iterable[Finding]) -> list[Finding]:
     return list(result.values())
 
 
-def _steps(marks: Iterable[Mark], places: dict[int, tuple[str, Range, str]]) -> tuple[TrailStep, ...]:
+def trail_steps(marks: Iterable[Mark], places: dict[int, tuple[str, Range, str]]) -> tuple[TrailStep, ...]:
     steps = []
     for mark in marks:
         place = places.get(id(mark.node))
@@ -205,7 +205,7 @@ def _steps(marks: Iterable[Mark], places: dict[int, tuple[str, Range, str]]) -> 
     return tuple(steps)
 
 
-def _places(
+def places_of(
     nodes: Sequence[ir.Node], source: SourceFile, project: Project, module: ir.Module
 ) -> dict[int, tuple[str, Range, str]]:
     """Where each node stands: its file, its range, and its statement."""

@@ -55,7 +55,7 @@ class Evaluator:
         self.constructed: set[str] = set()
         self.depth = 0
         """How many models deep this run is: the `forward` of a model is a run of its own."""
-        self._statements: dict[type, Callable[[Any, Scope], int]] = {
+        self.statements: dict[type, Callable[[Any, Scope], int]] = {
             ir.Evaluate: self._evaluate,
             ir.Assign: self._assign,
             ir.Augment: self._augment,
@@ -78,7 +78,7 @@ class Evaluator:
             ir.Function: self._function,
             ir.Class: self._class,
         }
-        self._expressions: dict[type, Callable[[Any, Scope], Any]] = {
+        self.expressions: dict[type, Callable[[Any, Scope], Any]] = {
             ir.Const: self._const,
             ir.Name: self._name,
             ir.Attr: self._attr,
@@ -117,7 +117,7 @@ class Evaluator:
             kind = type(statement)
             if kind in (ir.Import, ir.ImportFrom, ir.Function, ir.Class, ir.Assign):
                 self.world.tick()
-                self._statements[kind](statement, scope)
+                self.statements[kind](statement, scope)
             elif kind is ir.Try:
                 self.define(statement.body, scope)  # type: ignore[union-attr]
             elif kind is ir.If and "__name__" not in statement.facts.read:  # type: ignore[union-attr]
@@ -134,7 +134,7 @@ class Evaluator:
 
     def block(self, body: ir.Block, scope: Scope) -> int:
         """Runs statements until one of them leaves the block; says how it ended."""
-        statements = self._statements
+        statements = self.statements
         tick = self.world.tick
         for statement in body:
             tick()
@@ -145,7 +145,7 @@ class Evaluator:
 
     def eval(self, node: ir.Expr, scope: Scope) -> Any:
         """The value of an expression."""
-        return self._expressions[type(node)](node, scope)
+        return self.expressions[type(node)](node, scope)
 
     def _evaluate(self, node: ir.Evaluate, scope: Scope) -> int:
         self.eval(node.value, scope)

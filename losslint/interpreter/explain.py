@@ -118,7 +118,7 @@ class Trail(Sequence[Mark]):
     @cached_property
     def _marks(self) -> list[Mark]:
         loop = self._loop
-        return [Mark(step.node, _verb(step), unit_text(loop, loop.unit_at(step))) for step in self._steps]
+        return [Mark(step.node, verb_words(step), unit_text(loop, loop.unit_at(step))) for step in self._steps]
 
     @overload
     def __getitem__(self, index: int) -> Mark: ...
@@ -138,7 +138,8 @@ def trail(loop: Loop, steps: Iterable[Step]) -> Trail:
     return Trail(loop, steps)
 
 
-def _verb(step: Step) -> str:
+def verb_words(step: Step) -> str:
+    """What a line did to a value."""
     operand = f"`{text(step.operand)}`" if step.operand is not None else ""
     if step.verb == "loss":
         site = next((site for site, _ in step.weights if site.node is step.node), None)

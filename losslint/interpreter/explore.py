@@ -207,11 +207,15 @@ class Explorer:
 
     # ------------------------------------------------------------ one run
 
+    def evaluator(self, world: World) -> Evaluator:
+        """What runs the program in a world."""
+        return Evaluator(self.program, world)
+
     def run(self, root: Root, settings: Settings) -> World:
         """Runs a root in one world; a run that hits a bound keeps what it has seen."""
         settings.fuel = min(_RUN_FUEL, max(self.fuel, 500))
         world = World(settings)
-        evaluator = Evaluator(self.program, world)
+        evaluator = self.evaluator(world)
         try:
             _start(evaluator, root, self.program)
         except OutOfFuelError:

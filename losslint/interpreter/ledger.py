@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from losslint import units
 from losslint.interpreter import defaults
@@ -163,10 +163,10 @@ class Loop:
     @cached_property
     def readings(self) -> list[Reading]:
         """Every figure that a person reads, with its unit."""
-        return list(self._readings())
+        return list(self.read({length: by_place(world) for length, world in self.worlds.items()}))
 
-    def _readings(self) -> Iterator[Reading]:
-        indexed = {length: by_place(world) for length, world in self.worlds.items()}
+    def read(self, indexed: dict[int, dict[tuple[ir.Node, tuple[Any, ...]], list[Figure]]]) -> Iterator[Reading]:
+        """The reading of each place, from its figures at every window."""
         for place, figures in indexed[1].items():
             last = representative(figures)
             site = main_site(last.weights, self.trained)
@@ -506,14 +506,16 @@ class Loop:
 
     def unit_at(self, step: Step) -> units.Unit | None:
         """The unit that a value had after one line of its trail."""
-        values: dict[int, Fraction] = {}
+        return self.unit_of(step, {length: step_in(world, step.node) for length, world in self.worlds.items()})
+
+    def unit_of(self, step: Step, found: Mapping[int, Step | None]) -> units.Unit | None:
+        """The unit after one line of a trail, which was found at every window."""
         site = next(iter(step.weights), None)
         if site is None:
             return None
-        for length, world in self.worlds.items():
-            found = step_in(world, step.node)
-            if found is not None:
-                values[length] = site_total(found.weights, site[0].node)
+        values = {
+            length: site_total(same.weights, site[0].node) for length, same in found.items() if same is not None
+        }
         base = values.get(1)
         if not base:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -73,8 +74,13 @@ class Reading:
 
 def by_place(world: World) -> dict[tuple[ir.Node, tuple[Any, ...]], list[Figure]]:
     """The figures of a run by the place that shows them, oldest first."""
+    return grouped(world.figures)
+
+
+def grouped(figures: Iterable[Figure]) -> dict[tuple[ir.Node, tuple[Any, ...]], list[Figure]]:
+    """Figures by place, in their order."""
     places: dict[tuple[ir.Node, tuple[Any, ...]], list[Figure]] = {}
-    for figure in world.figures:
+    for figure in figures:
         places.setdefault((figure.node, figure.position), []).append(figure)
     return places
 
