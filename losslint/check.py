@@ -20,9 +20,11 @@ from losslint.source import (
     SourceError,
     SourceFile,
     decode,
+    is_notebook,
     load,
     project_roots,
     read,
+    worth_opening,
     worth_parsing,
 )
 from losslint.toolcodes import SYNTAX_ERROR, tool_finding
@@ -31,6 +33,8 @@ from losslint.workers import Workers
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
+
+    from losslint.notebooks import Notebook
 
 MAX_WORKERS = 8
 SECONDS_PER_BYTE = 2.5e-6
@@ -45,12 +49,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the command line asks for; None and empty leave it to the configuration."""
+    """What the command line asks for; None and empty leave it to the configuration. `fixes`: findings have theirs."""
 
     select: tuple[str, ...] | None = None
     extend_select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     min_severity: Severity | None = None
+    fixes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +106,24 @@ class _Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """A file that has to be looked at, and its bytes. `gated` files are looked at for their suppressions alone."""
+class _Opened:
+    """The bytes of a file, those of its program for a notebook, and whether the gate turned it away."""
 
-    target: Target
     data: bytes
     gated: bool
+    notebook: Notebook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A file that has to be looked at; one that is gated, for its suppressions alone."""
+
+    target: Target
+    opened: _Opened
     selection: selection.Selection
     min_severity: Severity
     roots: ProjectRoots
+    fixes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +145,7 @@ def check(found: Discovery, configs: Configs, wishes: Wishes, progress: Progress
     """Check all that was found. An unreadable file, an error of losslint or a worker that dies costs that one file."""
     planner = _Planner(configs, wishes)
     outcomes: dict[int, _Outcome] = {}
-    passed: dict[int, tuple[bytes, bool]] = {}
+    passed: dict[int, _Opened] = {}
     for index, target in enumerate(found.targets):
         opened = _open(target)
         if isinstance(opened, _Outcome):
@@ -139,19 +153,19 @@ def check(found: Discovery, configs: Configs, wishes: Wishes, progress: Progress
         else:
             passed[index] = opened
     # a comment may stand for a finding that is too uncertain to be shown, in this file or one that it calls
-    commented = any(suppressions.MARK in data for data, _ in passed.values())
+    commented = any(suppressions.MARK in opened.data for opened in passed.values())
     jobs = {}
-    for index, (data, gated) in passed.items():
+    for index, opened in passed.items():
         target = found.targets[index]
         plan = planner.plan(target)
         threshold = Severity.INFO if commented else plan.min_severity
-        jobs[index] = _Job(target, data, gated, plan.selection, threshold, planner.roots(target))
+        jobs[index] = _Job(target, opened, plan.selection, threshold, planner.roots(target), wishes.fixes)
     for index, outcome in _run(jobs):
         outcomes[index] = outcome
         if progress is not None:
             progress(len(outcomes), len(found.targets))
     by_target = {target.name: outcomes[index] for index, target in enumerate(found.targets)}
-    gated_names = {found.targets[index].name for index, (_, gated) in passed.items() if gated}
+    gated_names = {found.targets[index].name for index, opened in passed.items() if opened.gated}
     return Report(tuple(_reports(found, by_target, gated_names, planner)), tuple(found.troubles))
 
 
@@ -209,18 +223,47 @@ def _selection(config: Config, wishes: Wishes) -> selection.Selection:
     )
 
 
-def _open(target: Target) -> _Outcome | tuple[bytes, bool]:
-    """The bytes of a file and whether the gate turned it away, or its outcome where there is nothing to do."""
+def _open(target: Target) -> _Outcome | _Opened:
+    """What is in a file, or its outcome where there is nothing to do."""
+    if is_notebook(target.path):
+        return _open_notebook(target)
     try:
         data = read(target.path)
     except OSError as error:
         return _Outcome(failure=(error.strerror or "cannot be read").lower())
     if data is None:
-        return _Outcome(notes=(f"skipped: larger than {MAX_BYTES >> 20} MiB",))
+        return _too_large(MAX_BYTES)
     gated = not worth_parsing(data)
-    if gated and suppressions.MARK not in data:
+    return _Outcome() if gated and suppressions.MARK not in data else _Opened(data, gated)
+
+
+def _open_notebook(target: Target) -> _Outcome | _Opened:
+    """What is in a notebook. The bounds and the gate are about its code: its outputs make it large."""
+    from losslint import notebooks
+
+    try:
+        data = read(target.path, notebooks.MAX_BYTES)
+    except OSError as error:
+        return _Outcome(failure=(error.strerror or "cannot be read").lower())
+    if data is None:
+        return _too_large(notebooks.MAX_BYTES)
+    if not worth_opening(data) and suppressions.MARK not in data:
         return _Outcome()
-    return data, gated
+    try:
+        notebook = notebooks.parse(data, target.path)
+    except SourceError as error:
+        return _Outcome((_syntax_error(target.name, error),), complete=False)
+    if notebook is None:
+        return _Outcome(notes=("skipped: its language is not Python",))
+    program = notebook.text.encode()
+    if len(program) > MAX_BYTES:
+        return _too_large(MAX_BYTES)
+    gated = not worth_parsing(program)
+    return _Outcome() if gated and suppressions.MARK not in program else _Opened(program, gated, notebook)
+
+
+def _too_large(limit: int) -> _Outcome:
+    return _Outcome(notes=(f"skipped: larger than {limit >> 20} MiB",))
 
 
 def _look(job: _Job) -> _Outcome:
@@ -235,21 +278,25 @@ def _look(job: _Job) -> _Outcome:
 
 def _outcome(job: _Job) -> _Outcome:
     path, name = job.target.path, job.target.name
+    data, notebook = job.opened.data, job.opened.notebook
     comments: tuple[suppressions.Suppression, ...] = ()
     try:
-        text = decode(job.data, path)
-        if suppressions.MARK in job.data:
+        text = decode(data, path) if notebook is None else notebook.text
+        if suppressions.MARK in data:
             comments = suppressions.suppressions(text)
-        if job.gated:
+            comments = comments if notebook is None else suppressions.in_cells(comments, notebook)
+        if job.opened.gated:
             return _Outcome(comments=comments)
         from losslint.engine import analyze
 
         rules = [rule for rule in selection.rules() if job.selection.reports(rule.code, rule.name)]
-        analysis = analyze(SourceFile(path, name, text), job.roots, rules, job.min_severity)
+        analysis = analyze(SourceFile(path, name, text, notebook), job.roots, rules, job.min_severity, job.fixes)
     except SourceError as error:
-        syntax_errors = () if job.gated else (_syntax_error(name, error),)
+        syntax_errors = () if job.opened.gated else (_syntax_error(name, error),)
         return _Outcome(syntax_errors, comments, complete=False)
-    return _Outcome(tuple(analysis.findings), comments, tuple(analysis.notes), complete=not analysis.notes)
+    errors = [_syntax_error(name, error) for error in analysis.errors]
+    complete = not (analysis.notes or errors)
+    return _Outcome((*analysis.findings, *errors), comments, tuple(analysis.notes), complete)
 
 
 def _tells_more(finding: Finding, known: Finding) -> bool:
@@ -271,14 +318,15 @@ def _reports(
     """
     names = {os.path.abspath(target.path): target.name for target in found.targets}
     targets = {target.name: target for target in found.targets}
-    lying: dict[str, dict[tuple[str, Range], Finding]] = {name: {} for name in targets}
+    lying: dict[str, dict[tuple[str, int | None, Range], Finding]] = {name: {} for name in targets}
     for outcome in outcomes.values():
         for finding in outcome.findings:
             name = names.get(os.path.abspath(finding.path), finding.path)
             here = lying.setdefault(name, {})
-            known = here.get((finding.code, finding.range))
+            place = (finding.code, finding.cell, finding.range)
+            known = here.get(place)
             if known is None or _tells_more(finding, known):
-                here[finding.code, finding.range] = finding if finding.path == name else replace(finding, path=name)
+                here[place] = finding if finding.path == name else replace(finding, path=name)
     for name in sorted(lying):
         findings = list(lying[name].values())
         if name in targets:
@@ -321,13 +369,13 @@ def _unread(plan: _Plan, finding: Finding) -> bool:
 def _syntax_error(name: str, error: SourceError) -> Finding:
     place = Range(error.line, error.column, error.line, error.column + 1)
     advice = "losslint reads Python 3; nothing in this file was checked"
-    return tool_finding(SYNTAX_ERROR, name, place, error.message, advice, error.message)
+    return tool_finding(SYNTAX_ERROR, name, place, error.message, advice, error.message, cell=error.cell)
 
 
 def _run(jobs: dict[int, _Job]) -> Iterator[tuple[int, _Outcome]]:
     """Do the jobs, and give each outcome with the job's index, in the order in which they end."""
-    heavy = [index for index, job in jobs.items() if not job.gated]
-    number = _workers(sum(len(jobs[index].data) for index in heavy), len(heavy))
+    heavy = [index for index, job in jobs.items() if not job.opened.gated]
+    number = _workers(sum(len(jobs[index].opened.data) for index in heavy), len(heavy))
     if heavy:
         _warm_up()
     desk = _Desk(jobs)
@@ -336,11 +384,11 @@ def _run(jobs: dict[int, _Job]) -> Iterator[tuple[int, _Outcome]]:
     try:
         for index, job in jobs.items():
             # what is read for its suppressions alone is done sooner than handed over
-            if number < 2 or job.gated:
+            if number < 2 or job.opened.gated:
                 yield index, desk.work(index)
         if number >= 2:
             # the largest first, so that no worker is left with a long last one
-            heavy.sort(key=lambda index: -len(jobs[index].data))
+            heavy.sort(key=lambda index: -len(jobs[index].opened.data))
             yield from Workers(number, desk.work, desk.lost).run(heavy)
     finally:
         if was_enabled:
@@ -358,7 +406,7 @@ class _Desk:
         """The outcome of one job; collects garbage after every `BYTES_BETWEEN_COLLECTIONS` of source."""
         job = self.jobs[index]
         outcome = _look(job)
-        self.uncollected += len(job.data)
+        self.uncollected += len(job.opened.data)
         if self.uncollected > BYTES_BETWEEN_COLLECTIONS:
             self.uncollected = 0
             gc.collect()

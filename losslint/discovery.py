@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from losslint.config import Config, Configs, compile_patterns
+from losslint.source import NOTEBOOK_SUFFIX
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -22,7 +23,8 @@ SKIPPED_FOLDERS = frozenset(
 )
 """Folders that a walk never enters; one that is named on the command line is walked all the same."""
 
-_SOURCE_SUFFIXES = ("", ".py", ".pyi", ".pyw")
+_WALKED_SUFFIXES = (".py", NOTEBOOK_SUFFIX)
+_SOURCE_SUFFIXES = ("", ".pyi", ".pyw", *_WALKED_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,8 @@ class _Ignored:
 def discover(arguments: Sequence[str], configs: Configs) -> Discovery:
     """The files that the arguments name, each once.
 
-    A named file is always taken; a folder is walked for `*.py`, without the folders and files that are excluded by
-    default, by `exclude` or by a `.gitignore`. Links to folders are not followed. Raises `ConfigError`.
+    A named file is always taken; a folder is walked for `*.py` and `*.ipynb`, without the folders and files that are
+    excluded by default, by `exclude` or by a `.gitignore`. Links to folders are not followed. Raises `ConfigError`.
     """
     found = Discovery()
     seen: set[str] = set()
@@ -85,7 +87,7 @@ def discover(arguments: Sequence[str], configs: Configs) -> Discovery:
             found.troubles.append(Trouble(argument, "not a regular file"))
             continue
         elif os.path.splitext(path)[1] not in _SOURCE_SUFFIXES:
-            found.troubles.append(Trouble(argument, "not a Python file"))
+            found.troubles.append(Trouble(argument, "neither a Python file nor a notebook"))
             continue
         else:
             paths = iter([path])
@@ -142,7 +144,7 @@ class _Walk:
         self._excludes: dict[Config, _Ignored | None] = {}
 
     def files(self) -> Iterator[str]:
-        """The Python files below the root, as absolute paths."""
+        """The Python files and notebooks below the root, as absolute paths."""
         above = _gitignores_above(self._root)
         # a folder that is named is meant, whatever the patterns above it say
         if _is_ignored(above, self._root, is_folder=True):
@@ -164,7 +166,7 @@ class _Walk:
             if is_folder:
                 if entry.name in SKIPPED_FOLDERS:
                     continue
-            elif not entry.name.endswith(".py") or not _is_file(entry):
+            elif not entry.name.endswith(_WALKED_SUFFIXES) or not _is_file(entry):
                 continue
             if exclude is not None and exclude.verdict(entry.path, is_folder):
                 continue

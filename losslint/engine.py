@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -10,22 +11,28 @@ from typing import TYPE_CHECKING
 
 from losslint.findings import Finding, Range, Severity, TrailStep
 from losslint.fingerprints import fingerprint
-from losslint.source import ProjectRoots, SourceFile, decode, project_roots
+from losslint.source import ProjectRoots, SourceError, SourceFile, decode, project_roots
 
 if TYPE_CHECKING:
     from losslint.interpreter.ledger import Loop
+    from losslint.interpreter.program import Program
     from losslint.lowering import ir
+    from losslint.notebooks import Notebook
     from losslint.project import Project
     from losslint.registry import Draft, Mark, Rule
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The findings of one file, and the bounds that its analysis ran into."""
+    """The findings of one file, and the bounds that its analysis ran into.
+
+    `errors` are the cells of a notebook that do not parse: the others were analysed without them.
+    """
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     subjects: int = 0
+    errors: tuple[SourceError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +44,41 @@ class _Judged:
     loop: Loop | None
 
 
-def analyze(source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], min_severity: Severity) -> Analysis:
-    """Lints one file. Raises `SourceError` where it does not parse."""
+def analyze(
+    source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], min_severity: Severity, fixes: bool = False
+) -> Analysis:
+    """Lints one file. Raises `SourceError` where it does not parse.
+
+    With `fixes` findings have their fix, which costs an analysis more for each remedy that is tried. Findings in a
+    notebook are in its cells. One that does not parse is left out, and the rest is analysed.
+    """
     from losslint.interpreter.explore import Explorer
     from losslint.interpreter.program import Program
 
     home = project_of(project.roots)
-    module = home.add(source)
-    program = Program(home, module)
+    errors: tuple[SourceError, ...] = ()
+    try:
+        module = home.add(source)
+    except SourceError:
+        if source.notebook is None:
+            raise
+        source, errors = _without_broken_cells(source, source.notebook)
+        module = home.add(source)
+    line_name = "line {}".format if source.notebook is None else source.notebook.line_name
+    program = Program(home, module, line_name)
     explorer = Explorer(program)
     loops = explorer.explore()
+    notes = (*explorer.notes, *home.notes)
+    located = _located(_judge(program, loops, rules, min_severity), source, home, module)
+    findings = _with_fixes(located, source, program, loops) if fixes else [finding for finding, _ in located]
+    if source.notebook is not None:
+        findings = [source.notebook.located(one) if one.path == source.name else one for one in findings]
+    subjects = sum(loop.subjects for loop in loops)
+    return Analysis(tuple(sorted(findings, key=lambda f: f.sort_key)), notes, subjects, errors)
+
+
+def _judge(program: Program, loops: Sequence[Loop], rules: Sequence[Rule], min_severity: Severity) -> list[_Judged]:
+    """What the rules say, one word for each place."""
     judged = [
         _Judged(rule, draft, loop)
         for loop in loops
@@ -62,10 +94,21 @@ def analyze(source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], mi
         for draft in rule.examine(program)
         if draft.severity >= min_severity
     ]
-    chosen = [one for one in _merged(judged) if one.draft.severity >= min_severity]
-    findings = _located(chosen, source, home, module)
-    subjects = sum(loop.subjects for loop in loops)
-    return Analysis(tuple(sorted(findings, key=lambda f: f.sort_key)), (*explorer.notes, *home.notes), subjects)
+    return [one for one in _merged(judged) if one.draft.severity >= min_severity]
+
+
+def _without_broken_cells(source: SourceFile, notebook: Notebook) -> tuple[SourceFile, tuple[SourceError, ...]]:
+    """The notebook with the cells blank that do not parse, and why they do not."""
+    from losslint.project import parse
+
+    errors = []
+    for cell in notebook.cells:
+        try:
+            parse(SourceFile(source.path, source.name, cell.text))
+        except SourceError as error:
+            errors.append(SourceError(source.path, error.line, error.column, error.message, cell.number))
+    sound = notebook.without(error.cell for error in errors if error.cell is not None)
+    return replace(source, text=sound.text, notebook=sound), tuple(errors)
 
 
 @lru_cache(maxsize=4)
@@ -76,9 +119,9 @@ def project_of(roots: tuple[Path, ...]) -> Project:
     return Project(roots)
 
 
-def analyze_path(path: Path) -> list[Finding]:
+def analyze_path(path: Path, fixes: bool = False) -> list[Finding]:
     """Lints one file with every rule, at every severity: what tests and tools use."""
-    return list(_analyze_path(path).findings)
+    return list(_analyze_path(path, fixes).findings)
 
 
 def subjects(path: Path) -> int:
@@ -86,11 +129,11 @@ def subjects(path: Path) -> int:
     return _analyze_path(path).subjects
 
 
-def _analyze_path(path: Path) -> Analysis:
+def _analyze_path(path: Path, fixes: bool = False) -> Analysis:
     from losslint.registry import rules
 
     source = SourceFile(path, path.as_posix(), decode(path.read_bytes(), path))
-    return analyze(source, project_roots(path, None, ()), rules(), Severity.INFO)
+    return analyze(source, project_roots(path, None, ()), rules(), Severity.INFO, fixes)
 
 
 # ---------------------------------------------------------------- forks
@@ -143,7 +186,9 @@ def _is_mode(loop: Loop, reached: Sequence[Loop], group: Sequence[_Judged]) -> b
 # ---------------------------------------------------------------- places
 
 
-def _located(chosen: Sequence[_Judged], source: SourceFile, project: Project, module: ir.Module) -> list[Finding]:
+def _located(
+    chosen: Sequence[_Judged], source: SourceFile, project: Project, module: ir.Module
+) -> list[tuple[Finding, Draft]]:
     if not chosen:
         return []
     wanted = [one.draft.node for one in chosen]
@@ -160,23 +205,22 @@ def _located(chosen: Sequence[_Judged], source: SourceFile, project: Project, mo
         key = (one.rule.code, path, statement)
         occurrence = seen[key] = seen.get(key, -1) + 1
         draft = one.draft
-        findings.append(
-            Finding(
-                one.rule.code,
-                one.rule.name,
-                draft.severity,
-                one.rule.law,
-                draft.message,
-                path,
-                where,
-                draft.factor,
-                trail_steps(draft.trail, places),
-                trail_steps(draft.related, places),
-                draft.help,
-                fingerprint(one.rule.code, path, statement, occurrence),
-                statement=statement,
-            )
+        finding = Finding(
+            one.rule.code,
+            one.rule.name,
+            draft.severity,
+            one.rule.law,
+            draft.message,
+            path,
+            where,
+            draft.factor,
+            trail_steps(draft.trail, places),
+            trail_steps(draft.related, places),
+            draft.help,
+            fingerprint(one.rule.code, path, statement, occurrence),
+            statement=statement,
         )
+        findings.append((finding, draft))
     return _unique(findings)
 
 
@@ -185,14 +229,14 @@ def _order(places: dict[int, tuple[str, Range, str]], node: ir.Node) -> tuple[st
     return (place[0], place[1]) if place is not None else ("", Range(0, 0, 0, 0))
 
 
-def _unique(findings: Iterable[Finding]) -> list[Finding]:
+def _unique(findings: Iterable[tuple[Finding, Draft]]) -> list[tuple[Finding, Draft]]:
     """One finding per code and line: a helper called twice is wrong once."""
-    result: dict[tuple[str, str, int], Finding] = {}
-    for finding in findings:
+    result: dict[tuple[str, str, int], tuple[Finding, Draft]] = {}
+    for finding, draft in findings:
         key = (finding.code, finding.path, finding.range.start_line)
         known = result.get(key)
-        if known is None or finding.severity > known.severity:
-            result[key] = finding
+        if known is None or finding.severity > known[0].severity:
+            result[key] = (finding, draft)
     return list(result.values())
 
 
@@ -224,6 +268,58 @@ def places_of(
                 found[id(node)] = (name, where, statement_of(home, node))
         missing = [node for node in missing if id(node) not in found]
     return found
+
+
+# ---------------------------------------------------------------- fixes
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What every rule says of a text, and the loops that it was read from."""
+
+    codes: Counter[tuple[str, Severity]]
+    loops: Sequence[Loop]
+
+
+def _with_fixes(
+    located: Sequence[tuple[Finding, Draft]],
+    source: SourceFile,
+    program: Program,
+    loops: Sequence[Loop],
+) -> list[Finding]:
+    """The findings with their fixes, where there are some."""
+    if all(draft.remedies is None for _, draft in located):
+        return [finding for finding, _ in located]
+    from losslint.fixes.propose import File, Proposer
+    from losslint.interpreter.explore import Explorer
+    from losslint.interpreter.program import Program
+
+    module, project = program.module, program.project
+    others = [other for other in project.loaded if other is not module]
+    files = [File(module, source.name), *(File(other, _relative(other.path)) for other in others)]
+
+    def judge(texts: Mapping[ir.Module, str]) -> _Judgement:
+        """Analyses the file again with other texts, and puts the modules back."""
+        try:
+            for other, text in texts.items():
+                if other is not module:
+                    project.add(SourceFile(Path(other.path), _relative(other.path), text))
+            edited = project.add(replace(source, text=texts.get(module, source.text)))
+            again = Program(project, edited, program.line_name)
+            return _judgement(again, Explorer(again).explore())
+        finally:
+            for other in (*texts, module):
+                project.restore(other)
+
+    proposer = Proposer(files, source.text, _judgement(program, loops), judge)
+    return [proposer.propose(finding, draft) for finding, draft in located]
+
+
+def _judgement(program: Program, loops: Sequence[Loop]) -> _Judgement:
+    from losslint.registry import rules
+
+    chosen = _judge(program, loops, rules(), Severity.INFO)
+    return _Judgement(Counter((one.rule.code, one.draft.severity) for one in chosen), loops)
 
 
 def _relative(path: str) -> str:

@@ -64,7 +64,8 @@ class Factor:
 class TrailStep:
     """One line where the unit came about, and the unit that the value has after it.
 
-    `cell` is the 1-based code cell of a notebook, whose lines `range` then counts; None in a plain file.
+    `cell` is the cell of a notebook whose lines `range` counts: its position among all cells, from 1, Markdown
+    included. None in a plain file.
     """
 
     path: str
@@ -172,6 +173,6 @@ class Finding:
         return f"https://github.com/losslint/losslint/blob/main/docs/rules/{self.name}.md"
 
     @property
-    def sort_key(self) -> tuple[str, Range, str]:
+    def sort_key(self) -> tuple[str, int, Range, str]:
         """The order of output: by file, place and code."""
-        return (self.path, self.range, self.code)
+        return (self.path, self.cell or 0, self.range, self.code)

@@ -8,11 +8,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from losslint import unsaved
 from losslint.lowering import ir
 from losslint.source import MAX_BYTES, SourceError, SourceFile, decode, read
+
+if TYPE_CHECKING:
+    import libcst as cst
 
 MAX_FOLLOWED_BYTES = 1024 * 1024
 """An imported file above this size is generated: it is not followed."""
@@ -397,17 +400,21 @@ def _read(path: Path) -> SourceFile:
     return SourceFile(path, _name(path), decode(data, path))
 
 
-def _parse(source: SourceFile) -> ir.Module:
-    """Parse and lower. Raises `SourceError`."""
+def parse(source: SourceFile) -> cst.Module:
+    """The tree of a text. Raises `SourceError`."""
     import libcst
 
-    from losslint.lowering.lower import lower
-
     try:
-        tree = libcst.parse_module(source.text)
+        return libcst.parse_module(source.text)
     except libcst.ParserSyntaxError as error:
         raise _syntax_error(source, error.raw_line) from None
-    return lower(tree, source.name)
+
+
+def _parse(source: SourceFile) -> ir.Module:
+    """Parse and lower. Raises `SourceError`."""
+    from losslint.lowering.lower import lower
+
+    return lower(parse(source), source.name)
 
 
 def _syntax_error(source: SourceFile, line: int) -> SourceError:

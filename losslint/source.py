@@ -10,11 +10,17 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from losslint.notebooks import Notebook
 
 from losslint import unsaved
 
 MAX_BYTES = 5 * 1024 * 1024
 """A larger file is generated or data; it is skipped with a note."""
+
+NOTEBOOK_SUFFIX = ".ipynb"
 
 _SCOPES = (b"for ", b"while ", b"def ")
 _BATCHES = (b"batch", b"epoch", b"loader")
@@ -24,26 +30,35 @@ _SUMS = (b"+=", b"append(", b"update(", b".item()", b"/ len(", b"/len(")
 
 
 class SourceError(Exception):
-    """A file that is not valid Python. `line` and `column` are 1-based, the column counts code points."""
+    """A file that is not valid Python. `line` and `column` are 1-based, the column counts code points.
 
-    def __init__(self, path: Path, line: int, column: int, message: str) -> None:
-        super().__init__(path, line, column, message)
+    `cell` is the cell of a notebook that they count in; None for a line of the file.
+    """
+
+    def __init__(self, path: Path, line: int, column: int, message: str, cell: int | None = None) -> None:
+        super().__init__(path, line, column, message, cell)
         self.path = path
         self.line = line
         self.column = column
         self.message = message
+        self.cell = cell
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}: {self.message}"
+        cell = "" if self.cell is None else f"cell {self.cell}:"
+        return f"{self.path}:{cell}{self.line}:{self.column}: {self.message}"
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A decoded file. `name` is what findings call it: posix, relative to the working directory where possible."""
+    """A decoded file. `name` is what findings call it: posix, relative to the working directory where possible.
+
+    `notebook` is set for one, and `text` then is its program.
+    """
 
     path: Path
     name: str
     text: str
+    notebook: Notebook | None = None
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
@@ -56,6 +71,11 @@ class ProjectRoots:
     """The folders that an absolute import of a file may start from, nearest meaning first."""
 
     roots: tuple[Path, ...]
+
+
+def is_notebook(path: str | Path) -> bool:
+    """Whether the file is read as a notebook, told from its name."""
+    return str(path).endswith(NOTEBOOK_SUFFIX)
 
 
 def split_lines(text: str) -> tuple[str, ...]:
@@ -84,6 +104,16 @@ def worth_parsing(data: bytes) -> bool:
     return any(_sums(data, word) for word in _LOSSES)
 
 
+def worth_opening(data: bytes) -> bool:
+    """Whether the code inside a notebook can pass `worth_parsing`, told from the bytes of its file.
+
+    JSON leaves these words as they are, and cuts up everything else: lines, quotes, what stands behind a line end.
+    """
+    if not any(word in data for word in _SCOPES):
+        return False
+    return b"backward(" in data or b"training_step(" in data or any(word in data for word in _LOSSES)
+
+
 def _sums(data: bytes, loss: bytes) -> bool:
     """Whether a line that holds the word `loss` sums or averages."""
     found = data.find(loss)
@@ -98,13 +128,13 @@ def _sums(data: bytes, loss: bytes) -> bool:
     return False
 
 
-def read(path: str | Path) -> bytes | None:
-    """The bytes of a file, or None where it is larger than `MAX_BYTES`. Raises `OSError`."""
+def read(path: str | Path, limit: int = MAX_BYTES) -> bytes | None:
+    """The bytes of a file, or None where it is larger than `limit`. Raises `OSError`."""
     data = unsaved.text_of(path)
     if data is None:
         with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    return None if len(data) > MAX_BYTES else data
+            data = file.read(limit + 1)
+    return None if len(data) > limit else data
 
 
 def decode(data: bytes, path: Path) -> str:
@@ -117,14 +147,14 @@ def decode(data: bytes, path: Path) -> str:
     if any(b"coding" in line for line in head):
         encoding = _declared(data, path)
     if b"\0" in data:
-        raise _at_byte(data, data.index(b"\0"), path, "source code cannot contain NUL bytes")
+        raise error_at(data, data.index(b"\0"), path, "source code cannot contain NUL bytes")
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         message = f"invalid {error.encoding} text: {error.reason}"
         # the object of a byte-order-marked file is what follows the mark
         start = error.start + len(data) - len(error.object)
-        raise _at_byte(data, start, path, message) from None
+        raise error_at(data, start, path, message) from None
     except (LookupError, UnicodeError) as error:
         raise SourceError(path, 1, 1, f"cannot decode as {encoding}: {error}") from None
 
@@ -186,7 +216,8 @@ def _declared(data: bytes, path: Path) -> str:
     return "utf-8-sig" if encoding in ("utf-8", "utf-8-sig") else encoding
 
 
-def _at_byte(data: bytes, index: int, path: Path, message: str) -> SourceError:
+def error_at(data: bytes, index: int, path: Path, message: str) -> SourceError:
+    """The error at one byte of a file."""
     before = data[:index].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     line_start = before.rfind(b"\n") + 1
     column = len(before[line_start:].decode("utf-8-sig", errors="replace")) + 1

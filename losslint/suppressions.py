@@ -7,11 +7,15 @@ import re
 import tokenize
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from losslint.findings import Finding, Range
 from losslint.selection import Entry, nearest
 from losslint.toolcodes import UNUSED_SUPPRESSION, tool_finding
+
+if TYPE_CHECKING:
+    from losslint.notebooks import Notebook
 
 MARK = b"losslint:"
 """The bytes without which a file holds no suppression."""
@@ -21,18 +25,25 @@ _COMMENT = re.compile(r"#\s*losslint:\s*(?P<kind>(?:file-)?ignore)\b\s*(?:\[(?P<
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """One comment. `codes` are as written: codes or names; empty for a comment that names none."""
+    """One comment. `codes` are as written: codes or names; empty for a comment that names none.
+
+    `cell` is the cell of a notebook whose lines `range` counts.
+    """
 
     range: Range
     text: str
     whole_file: bool
     codes: tuple[str, ...]
+    cell: int | None = None
 
     def covers(self, finding: Finding, code: str) -> bool:
         """Whether this comment silences the finding by way of `code`, one of its codes."""
         if code != finding.name and code.upper() != finding.code:
             return False
-        return self.whole_file or self.range.start_line in (finding.range.start_line, finding.range.end_line)
+        if self.whole_file:
+            return True
+        here = self.range.start_line in (finding.range.start_line, finding.range.end_line)
+        return here and self.cell == finding.cell
 
 
 def suppressions(text: str) -> tuple[Suppression, ...]:
@@ -51,6 +62,15 @@ def suppressions(text: str) -> tuple[Suppression, ...]:
                 )
             )
     return tuple(found)
+
+
+def in_cells(comments: Sequence[Suppression], notebook: Notebook) -> tuple[Suppression, ...]:
+    """The comments of a notebook's program as comments of its cells."""
+    placed = []
+    for comment in comments:
+        cell, where = notebook.place(comment.range)
+        placed.append(replace(comment, cell=cell, range=where))
+    return tuple(placed)
 
 
 def apply(findings: Sequence[Finding], comments: Sequence[Suppression]) -> tuple[list[Finding], set[tuple[int, str]]]:
@@ -89,7 +109,14 @@ def idle(
     def report(comment: Suppression, message: str, advice: str) -> None:
         found.append(
             tool_finding(
-                UNUSED_SUPPRESSION, name, comment.range, message, advice, comment.text, occurrences[comment.text]
+                UNUSED_SUPPRESSION,
+                name,
+                comment.range,
+                message,
+                advice,
+                comment.text,
+                occurrences[comment.text],
+                comment.cell,
             )
         )
         occurrences[comment.text] += 1

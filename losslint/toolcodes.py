@@ -104,7 +104,14 @@ TOOL_CODES = (SYNTAX_ERROR, UNUSED_SUPPRESSION, INVALID_CONFIG)
 
 
 def tool_finding(
-    entry: ToolCode, path: str, place: Range, message: str, advice: str, statement: str, occurrence: int = 0
+    entry: ToolCode,
+    path: str,
+    place: Range,
+    message: str,
+    advice: str,
+    statement: str,
+    occurrence: int = 0,
+    cell: int | None = None,
 ) -> Finding:
     """A finding of losslint's own: it has no factor and no trail. `statement` is what its fingerprint is made from."""
     return Finding(

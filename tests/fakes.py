@@ -48,6 +48,7 @@ BUG = "for batch in loader:\n    loss = criterion(batch)\n    loss.backward()  #
 class Analysis:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    errors: tuple[SourceError, ...] = ()
 
 
 def analyze(source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], min_severity: Severity) -> Analysis:

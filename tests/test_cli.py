@@ -101,11 +101,11 @@ def test_selection(project: Path, capsys: pytest.CaptureFixture[str], arguments:
         (["--config", "absent.toml"], "no such file: `absent.toml`"),
         (["--statistics", "--output-format", "lsp"], "`--statistics` has no `lsp` format"),
         (["absent.py"], "absent.py: no such file or directory"),
-        (["train.ipynb"], "train.ipynb: not a Python file"),
+        (["train.txt"], "train.txt: neither a Python file nor a notebook"),
     ],
 )
 def test_errors_of_use(project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
-    (project / "train.ipynb").write_text("{}")
+    (project / "train.txt").write_text("{}")
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
 

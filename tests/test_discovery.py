@@ -24,9 +24,9 @@ def names(*arguments: str) -> list[str]:
     return [target.name for target in found.targets]
 
 
-def test_only_python_files_in_the_order_of_names(project: Path) -> None:
-    tree(project, "b/x.py", "a.py", "c.pyi", "d.txt", "b/a/y.py", "e.ipynb")
-    assert names(".") == ["a.py", "b/a/y.py", "b/x.py"]
+def test_only_python_files_and_notebooks_in_the_order_of_names(project: Path) -> None:
+    tree(project, "b/x.py", "a.py", "c.pyi", "d.txt", "b/a/y.py", "e.ipynb", "f.ipynb_x")
+    assert names(".") == ["a.py", "b/a/y.py", "b/x.py", "e.ipynb"]
 
 
 def test_each_file_once(project: Path) -> None:

@@ -17,7 +17,7 @@ from losslint.units import Unit
 
 if TYPE_CHECKING:
     from losslint.interpreter.ledger import Loop
-    from losslint.lowering import ir
+    from losslint.interpreter.program import Program
 
 _SYMBOLS = ("window", "batch", "batches", "log", "scale", "processes")
 _GENERIC = {
@@ -88,9 +88,9 @@ def _known(loop: Loop, symbol: str) -> defaults.Known | None:
 
 
 @lru_cache(maxsize=16)
-def _line(module: ir.Module, known: defaults.Known) -> str:
-    place = locate(module, [known.node]).get(id(known.node)) if known.name else None
-    return f", line {place.start_line}" if place is not None else ""
+def _line(program: Program, known: defaults.Known) -> str:
+    place = locate(program.module, [known.node]).get(id(known.node)) if known.name else None
+    return f", {program.line_name(place.start_line)}" if place is not None else ""
 
 
 def in_numbers(loop: Loop, unit: Unit) -> str:
@@ -104,7 +104,7 @@ def in_numbers(loop: Loop, unit: Unit) -> str:
         return ""
     number = known.value ** abs(exponent)
     name = _name(loop, symbol)
-    with_name = "" if name == str(known.value) else f" with {name} = {known.value}{_line(loop.program.module, known)}"
+    with_name = "" if name == str(known.value) else f" with {name} = {known.value}{_line(loop.program, known)}"
     return f" ({'×' if exponent > 0 else '÷'}{number}{with_name})"
 
 

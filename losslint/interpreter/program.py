@@ -5,7 +5,7 @@ Shared by all runs over one file; nothing here changes from run to run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
