@@ -34,6 +34,10 @@ class Law(Enum):
     EVERY_STEP = "every-step"
     PRECISION = "precision"
     ORDER = "order"
+    GRAPH = "graph"
+    CONTRACT = "contract"
+    MODE = "mode"
+    SETUP = "set-up"
     USE = "use"
 
 

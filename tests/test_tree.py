@@ -59,6 +59,9 @@ LL302 scaler-step-bypassed error
 LL303 clip-before-unscale error
 LL304 scaler-cadence error
 LL401 missing-zero-grad error
+LL601 softmax-before-cross-entropy error
+LL602 sigmoid-before-bce-with-logits error
+LL603 missing-activation-before-loss error
 LL901 accelerate-double-scaling error
 """
 """Every code that was ever given out, its name and its highest severity. A line is added, and never changed."""

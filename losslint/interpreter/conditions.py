@@ -284,6 +284,8 @@ def decide(ev: Evaluator, test: Any, node: ir.Node, statement: ir.If | None, rel
     if isinstance(test, Combined):
         parts = [decide(ev, part, node, statement, relevant) for part in test.parts]
         return any(parts) if test.op == "or" else all(parts)
+    if ev.world.settings.thorough:
+        return _static(ev, test if type(test) is Unknown else Unknown("tensor"), node, statement, True)
     if type(test) is not Unknown:
         return _varying(ev, Unknown("tensor", varies=True), node, statement, relevant)
     if statement is not None and _asks_the_scaler(test, statement):

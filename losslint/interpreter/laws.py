@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from losslint import units
-from losslint.interpreter.values import GRAPH, WINDOW, Site, Step
-from losslint.interpreter.world import Backward, Scaling, World
+from losslint.interpreter.values import GRAPH, WINDOW, Output, Site, Step, Tensor
+from losslint.interpreter.world import Backward, LossCall, Scaling, World
 from losslint.units import Unit
 
 if TYPE_CHECKING:
@@ -116,6 +116,19 @@ def raw_beside_scaled(reading: Reading, readings: Sequence[Reading]) -> bool:
         and other.unit.window == -1
         for other in readings
     )
+
+
+def predictions(loop: Loop, function: str, *made_by: str) -> Iterator[tuple[LossCall, Output]]:
+    """The calls of a loss function whose first argument was made by one of these functions, and how."""
+    for call in loop.base.loss_calls.values():
+        output = call.prediction.output if call.function == function and type(call.prediction) is Tensor else None
+        if output is not None and output.function in made_by:
+            yield call, output
+
+
+def made_in(output: Output) -> str:
+    """Words for the model that a value came from, where one is known."""
+    return f" at the end of `{output.model}.forward`" if output.model else ""
 
 
 def mean_weight(loop: Loop) -> Unit | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from losslint.lowering import ir
 
 _FUEL = 1_500
-_MAX_FLIPS = 3
+_MAX_FLIPS = 6
 _DEPTH = 3
 
 
@@ -32,7 +32,8 @@ def output_of(ev: Evaluator, model: Thing, args: list[Any], node: ir.Node) -> Ou
         return outputs.layer_output(model, source, node) if "node" in model.data else None
     known = ev.program.outputs
     made_with = [*model.data["args"], *(part for pair in model.data["kwargs"].items() for part in pair)]
-    key = (cls.definition, ", ".join(map(opaque.shown, made_with)))
+    decided = tuple(sorted(map(str, ev.world.settings.decisions.items())))
+    key = (cls.definition, ", ".join((*map(opaque.shown, made_with), *decided)))
     if key not in known:
         # a model that holds itself is not followed
         known[key] = None
@@ -63,14 +64,14 @@ def _through(ev: Evaluator, container: Thing, source: Any, node: ir.Node) -> Out
 
 
 def _forward(ev: Evaluator, cls: ClassValue, model: Thing) -> Output | None:
-    decisions: list[dict[Any, bool]] = [{}]
+    decisions: list[dict[Any, bool]] = [dict(ev.world.settings.decisions)]
     found: list[Output | None] = []
     for taken in decisions:
-        world = World(Settings(decisions=dict(taken), fuel=_FUEL))
+        world = World(Settings(decisions=dict(taken), fuel=_FUEL, thorough=True))
         found.append(_run_forward(ev, world, cls, model))
         if len(found) == 1:
             opened = list(world.open_conditions)[:_MAX_FLIPS]
-            decisions += [{atom: not world.settings.decisions.get(atom, False)} for atom in opened]
+            decisions += [{**taken, atom: not world.open_conditions[atom]} for atom in opened]
         if found[-1] is None or found[-1].function != (found[0].function if found[0] is not None else ""):
             return None
     return found[0]

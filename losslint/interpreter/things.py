@@ -39,7 +39,7 @@ def call_thing(ev: Evaluator, thing: Thing, args: list[Any], kwargs: dict[str, A
         traits = thing.data.get("traits", frozenset()) | arithmetic.spanning(*args)
         if thing.data.get("known"):
             function = FUNCTION_OF.get(thing.path, thing.path)
-            ev.world.loss_call(function, node, [*args, *kwargs.values()], thing.data["options"])
+            ev.world.loss_call(function, node, args, {**thing.data["options"], **kwargs})
         return tensors.without_graph(ev.loss(node, reduction, 3, "", traits), [*args, *kwargs.values()])
     if thing.kind in ("model", "engine"):
         given = ev.tensor(node, traits=WITH_MEAN_LOSS if thing.data.get("loss") == "mean" else frozenset())

@@ -148,7 +148,7 @@ class Scaling(NamedTuple):
 
 class LossCall(NamedTuple):
     """A known loss function with what it was given: `function` is its functional name (`cross_entropy`), `arguments`
-    the values in the order of its signature, then the options by name."""
+    the values given by place, `options` those given by name, here or where the criterion was made."""
 
     function: str
     node: ir.Node
@@ -157,6 +157,16 @@ class LossCall(NamedTuple):
     visit: int
     time: int
 
+    @property
+    def prediction(self) -> Any:
+        """The first argument."""
+        return self.arguments[0] if self.arguments else self.options.get("input")
+
+    @property
+    def target(self) -> Any:
+        """The second argument."""
+        return self.arguments[1] if len(self.arguments) > 1 else self.options.get("target")
+
 
 class OutOfFuelError(Exception):
     """The run takes more statements than a tiny world may."""
@@ -164,7 +174,10 @@ class OutOfFuelError(Exception):
 
 @dataclass(slots=True)
 class Settings:
-    """What tells one run from another: the window, decided conditions, and the one condition that is flipped once."""
+    """What tells one run from another: the window, decided conditions, and the one condition that is flipped once.
+
+    `thorough`: every condition that is not known is worth a fork, whatever its branches hold, and none varies.
+    """
 
     window: int = 1
     overrides: dict[Key, Number] = field(default_factory=dict)
@@ -173,6 +186,7 @@ class Settings:
     batches: int = units.BATCHES
     short_tail: bool = False
     fuel: int = 60_000
+    thorough: bool = False
 
 
 class World:

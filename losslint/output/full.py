@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from losslint.check import Report
 from losslint.findings import Finding, Law, Range, TrailStep
+from losslint.notebooks import lines_of
 from losslint.output.text import SEVERITY_STYLES, Line, Style, cells, clip, escape, shown, summary
-from losslint.source import load
 
 LAWS = {
     Law.GRADIENT: "gradient: over one window the gradients sum to the mean",
@@ -16,12 +16,20 @@ LAWS = {
     Law.EVERY_STEP: "every-step: what holds on one path through the loop holds on every path",
     Law.PRECISION: "precision: the AMP scale is taken off exactly once, before the gradients are used",
     Law.ORDER: "order: zero, backward and step come in the order that makes one step",
+    Law.GRAPH: "graph: the loss that backward gets is joined to the parameters by functions that have a gradient",
+    Law.CONTRACT: "contract: a loss function is given what it is defined on",
+    Law.MODE: "mode: layers train while the model trains, and do not while it is judged",
+    Law.SETUP: "set-up: the optimizer holds what the model computes with",
     Law.USE: "",
 }
 """Each law in a line; errors of use break none."""
 
 _MOST_LINES = 6
 """A longer statement is drawn by its head and its last line."""
+
+
+_Sources = dict[tuple[str, int | None], tuple[str, ...]]
+"""The lines of each file, or cell of a notebook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +44,10 @@ class _Mark:
 
 @dataclass(slots=True)
 class _Block:
-    """What is drawn of one file: where it points to, and the marks of each of its lines."""
+    """What is drawn of one file, or one cell of a notebook: where it points to, and the marks of each of its lines."""
 
     path: str
+    cell: int | None
     place: tuple[int, int]
     marks: dict[int, list[_Mark]] = field(default_factory=dict)
 
@@ -48,14 +57,14 @@ class _Block:
 
 def render(report: Report, width: int) -> Iterator[Line]:
     """Every finding, an empty line after each, and how the run ended."""
-    sources: dict[str, tuple[str, ...]] = {}
+    sources: _Sources = {}
     for finding in report.findings:
-        yield from _finding(finding, sources, width)
+        yield from _finding(finding, sources, width, report.can_fix(finding))
         yield ()
-    yield summary(report)
+    yield from endings(report)
 
 
-def _finding(finding: Finding, sources: dict[str, tuple[str, ...]], width: int) -> Iterator[Line]:
+def _finding(finding: Finding, sources: _Sources, width: int) -> Iterator[Line]:
     style = SEVERITY_STYLES[finding.severity]
     yield (
         (f"{finding.severity.label}[{finding.code}] {finding.name}", style),
@@ -64,13 +73,14 @@ def _finding(finding: Finding, sources: dict[str, tuple[str, ...]], width: int) 
     blocks = _blocks(finding)
     gutter = max(len(str(line)) for block in blocks for line in block.marks)
     for number, block in enumerate(blocks):
-        if block.path not in sources:
-            sources[block.path] = load(block.path)
+        home = (block.path, block.cell)
+        if home not in sources:
+            sources[home] = lines_of(*home)
         arrow = "-->" if number == 0 else ":::"
         line, column = block.place
-        place = f"{escape(block.path)}:{line}:{column}"
+        place = f"{escape(where(*home))}:{line}:{column}"
         yield ((f"{' ' * gutter}{arrow} ", Style.FRAME), (place, Style.PLAIN))
-        yield from _code(block, sources[block.path], gutter, width, style)
+        yield from _code(block, sources[home], gutter, width, style)
     for word, text in _notes(finding):
         yield ((f"{' ' * gutter} = ", Style.FRAME), (f"{word}: ", Style.STRONG), (escape(text), Style.PLAIN))
 
@@ -86,13 +96,13 @@ def _notes(finding: Finding) -> Iterator[tuple[str, str]]:
 
 
 def _blocks(finding: Finding) -> list[_Block]:
-    """The finding's own file first, then each other file that the trail or a related place leads to."""
-    own = _Block(finding.path, (finding.range.start_line, finding.range.start_column))
-    blocks = {finding.path: own}
+    """The finding's own file or cell first, then each other one that the trail or a related place leads to."""
+    own = _Block(finding.path, finding.cell, (finding.range.start_line, finding.range.start_column))
+    blocks = {(finding.path, finding.cell): own}
     label = ""
     for number, step in enumerate(finding.trail, start=1):
         words = _label(step, number if len(finding.trail) > 1 else None)
-        if step.path == finding.path and step.range == finding.range:
+        if (step.path, step.cell, step.range) == (finding.path, finding.cell, finding.range):
             label = f"{label}; {words}" if label else words
         else:
             _step(blocks, step, words)
@@ -103,9 +113,9 @@ def _blocks(finding: Finding) -> list[_Block]:
     return list(blocks.values())
 
 
-def _step(blocks: dict[str, _Block], step: TrailStep, label: str) -> None:
+def _step(blocks: dict[tuple[str, int | None], _Block], step: TrailStep, label: str) -> None:
     start = (step.range.start_line, step.range.start_column)
-    block = blocks.setdefault(step.path, _Block(step.path, start))
+    block = blocks.setdefault((step.path, step.cell), _Block(step.path, step.cell, start))
     end = step.range.end_column if step.range.end_line == step.range.start_line else None
     block.add(step.range.start_line, _Mark(step.range.start_column, end, label, primary=False))
 
