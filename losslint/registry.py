@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from losslint.interpreter.ledger import Loop
     from losslint.interpreter.program import Program
     from losslint.lowering.ir import Node
+    from losslint.remedies import Remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a rule says before places are worked out: the engine turns it into a `Finding`."""
+    """What a rule says before places are worked out: the engine turns it into a `Finding`.
+
+    `remedies` gives ways to take the finding away, best first; it is called only where a fix is asked for.
+    """
 
     node: Node
     severity: Severity
@@ -39,6 +43,7 @@ class Draft:
     trail: Sequence[Mark]
     help: str
     related: Sequence[Mark] = ()
+    remedies: Callable[[], Iterable[Remedy]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

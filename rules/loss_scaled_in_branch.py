@@ -92,12 +92,15 @@ def train_epoch(model, loader, optimizer, accum_steps=4):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain, laws
+from losslint.interpreter import explain, laws, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.values import Step
 from losslint.lowering import ir
 from losslint.registry import Draft, Mark, Rule
+from losslint.remedies import Remedy
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -114,7 +117,10 @@ def check(loop: Loop) -> Iterator[Draft]:
     guard = found.divided.guards[-1] if found.divided.guards else None
     if divisions and divisions[-1].guards:
         guard = divisions[-1].guards[-1]
-    yield _draft(loop, node, guard, f"{found.divided_count} of {found.backwards}", found.undivided.node, found.divided)
+    share = f"{found.divided_count} of {found.backwards}"
+    draft = _draft(loop, node, guard, share, found.undivided.node, found.divided)
+    step = divisions[-1] if divisions else None
+    yield replace(draft, remedies=lambda: _remedies(loop, step))
 
 
 def _draft(loop: Loop, node: ir.Node, guard: ir.If | None, share: str, backward: ir.Node, divided: object) -> Draft:
@@ -133,6 +139,18 @@ def _draft(loop: Loop, node: ir.Node, guard: ir.If | None, share: str, backward:
         f"move the division by `{window}` out of the branch, so that every micro-batch is divided",
         related=[Mark(backward, "backward runs on every micro-batch", "")] if backward is not node else (),
     )
+
+
+def _remedies(loop: Loop, step: Step | None) -> Iterator[Remedy]:
+    if step is None:
+        return
+    window = explain.window_name(loop)
+    if repairs.is_only_a_scaling(loop, step.node):
+        for move in repairs.out_of_branch(loop, step.node, step.guards):
+            yield Remedy(f"move the division by `{window}` out of the branch", move)
+    undone, division = repairs.undone(step), repairs.divide_before_backward(loop)
+    if undone is not None and division:
+        yield Remedy(f"divide by `{window}` before backward, on every micro-batch", (undone, *division))
 
 
 RULE = Rule(

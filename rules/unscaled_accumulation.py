@@ -87,9 +87,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain, laws
+from losslint.interpreter import explain, laws, repairs
 from losslint.interpreter.ledger import Loop
 from losslint.registry import Draft, Mark, Rule
+from losslint.remedies import Remedy
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -126,7 +127,14 @@ def check(loop: Loop) -> Iterator[Draft]:
             explain.trail(loop, backward.steps),
             f"divide before backward: `loss = loss / {window}`",
             related=[Mark(loop.high.steps[0].node, f"one step per {window} micro-batches", "")],
+            remedies=lambda: _remedies(loop),
         )
+
+
+def _remedies(loop: Loop) -> Iterator[Remedy]:
+    actions = repairs.divide_before_backward(loop)
+    if actions:
+        yield Remedy(f"divide the loss by `{explain.window_name(loop)}` before backward", actions)
 
 
 RULE = Rule(

@@ -51,7 +51,9 @@ class Analysis:
     errors: tuple[SourceError, ...] = ()
 
 
-def analyze(source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], min_severity: Severity) -> Analysis:
+def analyze(
+    source: SourceFile, project: ProjectRoots, rules: Sequence[Rule], min_severity: Severity, fixes: bool = False
+) -> Analysis:
     if "# CRASH" in source.text:
         raise ZeroDivisionError("a defect")
     if "# DIE" in source.text:

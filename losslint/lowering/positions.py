@@ -83,6 +83,11 @@ def statement_of(module: ir.Module, node: ir.Node) -> str:
     return _source(_statements(module)[id(node)].cst)
 
 
+def owner(module: ir.Module, node: ir.Node) -> ir.Stmt | None:
+    """The smallest statement that holds `node`; None for a node of another module."""
+    return _statements(module).get(id(node))
+
+
 @lru_cache(maxsize=4)
 def _statements(module: ir.Module) -> dict[int, Any]:
     """For each node of the module, by `id`, the statement that it stands in."""
