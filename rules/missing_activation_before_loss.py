@@ -5,8 +5,8 @@ Reports `BCELoss` on the output of a layer without a sigmoid, and `nll_loss` on 
 of log-probabilities. The layer is found through the model's `forward`, its `nn.Sequential` and its helpers.
 
 ## Why it matters
-`BCELoss` takes the logarithm of what it is given: outside of 0 to 1 it stops with an error on the CPU and asserts on the
-GPU, or is clamped and gives no gradient. `nll_loss` only picks an entry and changes its sign: on raw scores it is
+`BCELoss` takes the logarithm of what it is given: outside of 0 to 1 it stops with an error on the CPU and asserts on
+the GPU, or is clamped and gives no gradient. `nll_loss` only picks an entry and changes its sign: on raw scores it is
 unbounded below, so the loss falls for ever and the model learns to make one score large; on probabilities it lies
 between -1 and 0 and its gradient vanishes for every sample that the model gets wrong.
 

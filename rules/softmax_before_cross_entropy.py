@@ -1,14 +1,14 @@
 """Cross-entropy applies `log_softmax` itself, and is given probabilities.
 
 ## What it does
-Reports `cross_entropy` (and `CrossEntropyLoss`) whose input is the result of a softmax: applied in the training loop, in
-a helper, as the last layer of an `nn.Sequential`, or at the end of the model's `forward`.
+Reports `cross_entropy` (and `CrossEntropyLoss`) whose input is the result of a softmax: applied in the training loop,
+in a helper, as the last layer of an `nn.Sequential`, or at the end of the model's `forward`.
 
 ## Why it matters
 Softmax of a softmax: the entries lie between 0 and 1, so the second softmax can hardly tell them apart. With `C`
 classes the loss cannot fall below `log(1 + (C - 1)/e)` (0.31 for two classes, 1.46 for ten), the gradient is a
-fraction of what it should be, and it vanishes where the model is sure and wrong. The model still learns something, which
-is why nobody notices: it needs more epochs, a higher learning rate, and ends below what it could reach.
+fraction of what it should be, and it vanishes where the model is sure and wrong. The model still learns something,
+which is why nobody notices: it needs more epochs, a higher learning rate, and ends below what it could reach.
 
 ## Bad
 ```python
@@ -91,7 +91,8 @@ def check(loop: Loop) -> Iterator[Draft]:
         yield Draft(
             call.node,
             Severity.ERROR,
-            f"cross-entropy is given probabilities: softmax is applied{laws.made_in(output)}, and once more in the loss",
+            f"cross-entropy is given probabilities: softmax is applied{laws.made_in(output)}, and once more in the"
+            " loss",
             None,
             [Mark(output.node, "softmax", "probabilities"), Mark(call.node, "softmax once more", "")],
             "give it the raw scores, and apply softmax only where probabilities are read",

@@ -37,7 +37,7 @@ def main(loader):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for x, y in loader:
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
+        loss = F.cross_entropy(model(x, y), y)
         loss.backward()
         optimizer.step()
 """
@@ -51,7 +51,7 @@ def program(text: str) -> Program:
 def given(forward: str) -> Output | None:
     """What is known of the first argument of the loss, for a body of `forward`."""
     body = "".join(f"        {line}\n" for line in forward.splitlines())
-    text = f"{HEAD}\n    def forward(self, x, mask=None):\n{body}{LOOP}"
+    text = f"{HEAD}\n    def forward(self, x, mask=None, extra=None):\n{body}{LOOP}"
     [loop] = Explorer(program(text)).explore()[:1]
     [call] = loop.base.loss_calls.values()
     assert call.function == "cross_entropy"
@@ -93,7 +93,9 @@ def test_the_last_function_of_a_forward(forward: str, function: str, features: i
     ],
 )
 def test_what_is_not_the_same_on_every_way_is_not_known(forward: str) -> None:
-    assert given(forward) is None
+    output = given(forward)
+    assert output is not None
+    assert (output.function, output.model) == ("", "Net")
 
 
 def test_what_a_model_is_made_with_decides() -> None:
@@ -105,8 +107,31 @@ def test_what_a_model_is_made_with_decides() -> None:
     assert [call.arguments[0].output.function for call in calls] == ["linear", "softmax"]
 
 
+@pytest.mark.parametrize(
+    ("forward", "shape"),
+    [
+        ("return self.head(x)", "column"),
+        ("return torch.sigmoid(self.head(x))", "column"),
+        ("return self.head(x).squeeze(-1)", "flat"),
+        ("return self.head(x).view(-1)", "flat"),
+        ("return self.head(x).view(-1, 1)", "column"),
+        ("return self.head(x).squeeze(-1).unsqueeze(1)", "column"),
+        ("if mask.sum() > 0:\n    return self.head(x).squeeze(-1)\nreturn self.head(x)", ""),
+        ("return self.body(x)", ""),
+        ("return self.body(x).squeeze()", ""),
+        ("if extra is not None:\n    return self.head(x).squeeze(-1)\nreturn self.head(x)", "column"),
+    ],
+)
+def test_columns_and_flat_vectors(forward: str, shape: str) -> None:
+    output = given(forward)
+    assert output is not None
+    assert output.shape == shape
+
+
 def test_a_model_that_holds_itself_ends() -> None:
-    assert given("return Net()(x)") is None
+    output = given("return Net()(x)")
+    assert output is not None
+    assert output.function == ""
 
 
 def test_models_are_built_with_their_layers() -> None:

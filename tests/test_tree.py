@@ -62,6 +62,10 @@ LL401 missing-zero-grad error
 LL601 softmax-before-cross-entropy error
 LL602 sigmoid-before-bce-with-logits error
 LL603 missing-activation-before-loss error
+LL604 kl-div-misuse error
+LL605 single-class-softmax error
+LL606 broadcast-loss error
+LL607 swapped-loss-arguments error
 LL901 accelerate-double-scaling error
 """
 """Every code that was ever given out, its name and its highest severity. A line is added, and never changed."""

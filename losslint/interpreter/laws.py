@@ -128,6 +128,8 @@ def predictions(loop: Loop, function: str, *made_by: str) -> Iterator[tuple[Loss
 
 def made_in(output: Output) -> str:
     """Words for the model that a value came from, where one is known."""
+    if output.model == "Sequential":
+        return " at the end of the `nn.Sequential`"
     return f" at the end of `{output.model}.forward`" if output.model else ""
 
 

@@ -71,7 +71,7 @@ def call_library(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, An
     """A call of something outside the project, by its dotted path."""
     name = roles.last(path)
     result = _called(ev, path, name, args, kwargs, node)
-    return outputs.after(name, args[0] if args else kwargs.get("input"), result, node)
+    return outputs.after(name, args[0] if args else kwargs.get("input"), [*args[1:], *kwargs.values()], result, node)
 
 
 def _called(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:

@@ -40,7 +40,8 @@ def call_method(
     if isinstance(receiver, Linear):
         return tensors.linear_method(ev, receiver, name, args, kwargs, node, receiver_node)
     if isinstance(receiver, Tensor):
-        return outputs.after(name, receiver, tensors.tensor_method(ev, receiver, name, args, kwargs, node), node)
+        result = tensors.tensor_method(ev, receiver, name, args, kwargs, node)
+        return outputs.after(name, receiver, [*args, *kwargs.values()], result, node)
     if isinstance(receiver, Thing):
         if receiver.kind == "gradient":
             return tensors.gradient_method(ev, receiver, name, args, node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from losslint.interpreter import calls, opaque, outputs
@@ -22,8 +23,8 @@ def make_layer(name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call
     return Thing("model", name, {"args": args, "kwargs": kwargs, "node": node})
 
 
-def output_of(ev: Evaluator, model: Thing, args: list[Any], node: ir.Node) -> Output | None:
-    """How the entries of `model(*args)` come about; None where that is not known, or not the same on every way."""
+def output_of(ev: Evaluator, model: Thing, args: list[Any], kwargs: dict[str, Any], node: ir.Node) -> Output | None:
+    """How the entries of `model(*args, **kwargs)` come about; None where nothing is known, not even whose they are."""
     source = args[0] if args else None
     if model.path == "Sequential":
         return _through(ev, model, source, node)
@@ -33,11 +34,11 @@ def output_of(ev: Evaluator, model: Thing, args: list[Any], node: ir.Node) -> Ou
     known = ev.program.outputs
     made_with = [*model.data["args"], *(part for pair in model.data["kwargs"].items() for part in pair)]
     decided = tuple(sorted(map(str, ev.world.settings.decisions.items())))
-    key = (cls.definition, ", ".join((*map(opaque.shown, made_with), *decided)))
+    key = (cls.definition, ", ".join((*map(opaque.shown, made_with), *decided, str(len(args)), *kwargs)))
     if key not in known:
         # a model that holds itself is not followed
         known[key] = None
-        known[key] = _forward(ev, cls, model)
+        known[key] = _forward(ev, cls, model, len(args), kwargs)
     return known[key]
 
 
@@ -58,26 +59,35 @@ def _through(ev: Evaluator, container: Thing, source: Any, node: ir.Node) -> Out
     value = source
     for layer in layers:
         made = Tensor(node, -1)
-        made.output = output_of(ev, layer, [value], node) if isinstance(layer, Thing) else None
+        made.output = output_of(ev, layer, [value], {}, node) if isinstance(layer, Thing) else None
+        made.shape = made.output.shape if made.output is not None else ""
         value = made
-    return value.output if type(value) is Tensor else None
+    output = value.output if type(value) is Tensor else None
+    return output._replace(model=container.path) if output is not None else None
 
 
-def _forward(ev: Evaluator, cls: ClassValue, model: Thing) -> Output | None:
+def _forward(ev: Evaluator, cls: ClassValue, model: Thing, places: int, named: Iterable[str]) -> Output:
+    """What all ways through `forward` agree on."""
+    nothing = Output("", cls.definition, None, cls.definition.name)
     decisions: list[dict[Any, bool]] = [dict(ev.world.settings.decisions)]
-    found: list[Output | None] = []
+    found: Output | None = None
     for taken in decisions:
         world = World(Settings(decisions=dict(taken), fuel=_FUEL, thorough=True))
-        found.append(_run_forward(ev, world, cls, model))
-        if len(found) == 1:
+        output = _run_forward(ev, world, cls, model, places, named)
+        if output is None or (found is not None and output.function != found.function):
+            return nothing
+        if found is None:
+            found = output
             opened = list(world.open_conditions)[:_MAX_FLIPS]
             decisions += [{**taken, atom: not world.open_conditions[atom]} for atom in opened]
-        if found[-1] is None or found[-1].function != (found[0].function if found[0] is not None else ""):
-            return None
-    return found[0]
+        elif (found.features, found.shape) != (output.features, output.shape):
+            found = found._replace(features=None, shape="")
+    return found._replace(model=cls.definition.name) if found is not None else nothing
 
 
-def _run_forward(ev: Evaluator, world: World, cls: ClassValue, model: Thing) -> Output | None:
+def _run_forward(
+    ev: Evaluator, world: World, cls: ClassValue, model: Thing, places: int, named: Iterable[str]
+) -> Output | None:
     method = calls.find_method(cls, "forward")
     if method is None or ev.depth >= _DEPTH:
         return None
@@ -90,10 +100,12 @@ def _run_forward(ev: Evaluator, world: World, cls: ClassValue, model: Thing) -> 
     try:
         world.live = 1
         world.enter_visit(0, "", None)
-        inputs = [Tensor(parameter, 0) for parameter in function.parameters[1:] if parameter.default is None]
-        value = calls.invoke(side, Closure(function, owner.scope, instance, owner), inputs, {}, None)
+        parameters = function.parameters[1:]
+        inputs = [Tensor(parameter, 0) for parameter in parameters[:places]]
+        options = {p.name: Tensor(p, 0) for p in parameters if p.name in named}
+        value = calls.invoke(side, Closure(function, owner.scope, instance, owner), inputs, options, None)
     except (OutOfFuelError, RecursionError):
         return None
     if type(value) is not Tensor or value.output is None:
         return None
-    return value.output._replace(model=cls.definition.name)
+    return value.output._replace(shape=value.shape)

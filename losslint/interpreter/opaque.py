@@ -11,6 +11,7 @@ from losslint.interpreter.values import (
     GRAPH,
     Linear,
     Number,
+    Output,
     Tensor,
     Unknown,
 )
@@ -64,7 +65,10 @@ def unknown_call(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: d
             ev.world.doubt("a loss goes into a function that is not in sight", node)
         return Unknown(f"{path}()", varies=True, tainted=True)
     if any(isinstance(item, Tensor) for item in everything) or _holds_tensor(everything):
-        return ev.tensor(node)
+        given = ev.tensor(node)
+        if roles.is_model(name):
+            given.output = Output("", node, None, name)
+        return given
     if ev.world.live and (roles.is_model(name) or roles.gives_batch(name)):
         return ev.tensor(node, traits=BATCH_TRAITS if roles.gives_batch(name) else frozenset())
     if roles.is_loader(name) and name.startswith(("get", "make", "build", "create", "prepare", "load")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from losslint.contracts.torch import ENTRYWISE, KEEPING, WEIGHTED_LAYERS
@@ -10,36 +11,69 @@ from losslint.interpreter.values import Number, Output, Tensor, Thing
 if TYPE_CHECKING:
     from losslint.lowering import ir
 
+COLUMN, FLAT = "column", "flat"
 _SAME_SHAPE = frozenset("float double half bfloat16 to cpu cuda type contiguous clone dropout Dropout Identity".split())
+_LAST = (1, -1)
 
 
-def after(name: str, source: Any, result: Any, node: ir.Node) -> Any:
-    """The result of the function or method `name` on `source`, with what is known of its entries."""
-    if type(result) is not Tensor or result is source or result.output is not None:
+def after(name: str, source: Any, arguments: Sequence[Any], result: Any, node: ir.Node) -> Any:
+    """The result of the function or method `name` on `source`, with what is known of its entries and its shape.
+
+    `arguments` are those behind `source`.
+    """
+    if type(result) is not Tensor:
         return result
+    shape = _shape(name, source, arguments)
     before = source.output if type(source) is Tensor else None
+    if result is source:
+        if shape == source.shape:
+            return result
+        result = Tensor(source.node, source.visit, source.state, source.reduction, source.evidence, source.traits)
+    result.shape = shape
+    if result.output is not None:
+        return result
     function = ENTRYWISE.get(name)
     if function is not None:
-        known = before is not None
-        result.output = Output(
-            function,
-            node,
-            before.features if known else None,
-            before.model if known else "",  # type: ignore[union-attr]
-        )
+        features, model = (before.features, before.model) if before is not None else (None, "")
+        dimension = _whole(arguments[0]) if arguments else None
+        result.output = Output(function, node, features, model, "", dimension)
     elif name in KEEPING and before is not None:
         result.output = before if name in _SAME_SHAPE else before._replace(features=None)
     return result
+
+
+def _shape(name: str, source: Any, arguments: Sequence[Any]) -> str:
+    """`column` or `flat` where the call says so, else an empty string."""
+    before: str = source.shape if type(source) is Tensor else ""
+    sizes = [_whole(value) for value in arguments]
+    if name in _SAME_SHAPE or (name in ENTRYWISE and name != "argmax"):
+        return before
+    if name in ("view", "reshape"):
+        return FLAT if sizes == [-1] else COLUMN if sizes == [-1, 1] else ""
+    if name in ("flatten", "ravel"):
+        return FLAT if not sizes else ""
+    if name == "unsqueeze" and sizes and sizes[0] in _LAST:
+        return COLUMN if before in ("", FLAT) else ""
+    if name == "squeeze" and before and (not sizes or sizes[0] in _LAST):
+        return FLAT
+    if name in ("argmax", "argmin") and sizes and sizes[0] in _LAST:
+        return FLAT
+    return ""
 
 
 def layer_output(layer: Thing, source: Any, node: ir.Node) -> Output | None:
     """What a layer of `torch.nn` gives for `source`; None where nothing is known of it."""
     name = layer.path
     if name in WEIGHTED_LAYERS:
-        return Output("linear", layer.data["node"], _features(layer, WEIGHTED_LAYERS[name]))
+        features = _features(layer, WEIGHTED_LAYERS[name])
+        return Output("linear", layer.data["node"], features, "", COLUMN if features == 1 else "")
     before = source.output if type(source) is Tensor else None
     if name in ENTRYWISE:
-        return Output(ENTRYWISE[name], layer.data["node"], before.features if before is not None else None)
+        shape = source.shape if type(source) is Tensor else ""
+        args = layer.data["args"]
+        dimension = _whole(args[0] if args else layer.data["kwargs"].get("dim"))
+        features = before.features if before is not None else None
+        return Output(ENTRYWISE[name], layer.data["node"], features, "", shape, dimension)
     if name in KEEPING and before is not None:
         return before if name in _SAME_SHAPE else before._replace(features=None)
     return None
@@ -50,7 +84,11 @@ def _features(layer: Thing, place: int | None) -> int | None:
     if place is None:
         return None
     args = layer.data["args"]
-    value = args[place] if len(args) > place else layer.data["kwargs"].get("out_features")
+    return _whole(args[place] if len(args) > place else layer.data["kwargs"].get("out_features"))
+
+
+def _whole(value: Any) -> int | None:
+    """A value as a whole number, where it is one that is known."""
     if isinstance(value, Number) and isinstance(value.value, int):
         return value.value
     return value if type(value) is int else None

@@ -43,7 +43,8 @@ def call_thing(ev: Evaluator, thing: Thing, args: list[Any], kwargs: dict[str, A
         return tensors.without_graph(ev.loss(node, reduction, 3, "", traits), [*args, *kwargs.values()])
     if thing.kind in ("model", "engine"):
         given = ev.tensor(node, traits=WITH_MEAN_LOSS if thing.data.get("loss") == "mean" else frozenset())
-        given.output = models.output_of(ev, thing, args, node)
+        given.output = models.output_of(ev, thing, args, kwargs, node)
+        given.shape = given.output.shape if given.output is not None else ""
         return given
     if thing.kind == "scaler_callable":
         return frameworks.scaler_callable(ev, args, kwargs, node)

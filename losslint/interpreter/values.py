@@ -171,23 +171,27 @@ class Linear:
 class Output(NamedTuple):
     """What is known of how a tensor's entries came about: by which function last, and where.
 
-    `function` is `linear` (raw scores of a layer with weights), an activation such as `softmax`, or a function without
-    a gradient such as `argmax`; `features` is the size of the last dimension where a literal gives it; `model` names
-    the model that gave the tensor, an empty string where none did.
+    `function` is `linear` (raw scores of a layer with weights), an activation such as `softmax`, a function without a
+    gradient such as `argmax`, or an empty string where only the `model` that gave the tensor is known; `features` is
+    the size of the last dimension where a literal gives it; `shape` as in `Tensor`; `dimension` is the one that the
+    function runs over.
     """
 
     function: str
     node: ir.Node
     features: int | None = None
     model: str = ""
+    shape: str = ""
+    dimension: int | None = None
 
 
 class Tensor:
     """A tensor that is not followed. `node` made it in `visit`; `reduction` says how its scalar came about;
     `traits`: `mask` (a comparison's result), `masked`, `nonlinear`, `batch`, `scaler`, `exp`; `output` says how its
-    entries came about, where that is known."""
+    entries came about, where that is known; `shape` is `column` (one entry a sample, in a dimension of its own) or
+    `flat` (one a sample, without it)."""
 
-    __slots__ = ("evidence", "node", "output", "reduction", "state", "traits", "visit")
+    __slots__ = ("evidence", "node", "output", "reduction", "shape", "state", "traits", "visit")
 
     def __init__(
         self,
@@ -205,6 +209,7 @@ class Tensor:
         self.evidence = evidence
         self.traits = traits
         self.output: Output | None = None
+        self.shape = ""
 
 
 class Loader:
