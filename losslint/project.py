@@ -86,6 +86,10 @@ class Project:
         self._stamps[path] = unsaved.stamp(path)
         return self._keep(path, _parse(_read(path)))
 
+    def restore(self, module: ir.Module) -> None:
+        """Takes a module back that another text had taken the place of."""
+        self._keep(self._path(module), module)
+
     def module(self, importer: ir.Module | Path, dotted: str, level: int) -> ir.Module | None:
         """What `import dotted` means, or `from` a relative one; None for what is not of the project or not followed."""
         path = self.resolve(self._path(importer), dotted, level)

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import losslint.rules as _rules
+from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Rule:
     """One entry of the catalogue. `severity` is the highest it reports at; its page is its module's docstring.
 
     `check` is asked of every loop in every fork; `examine` once of a module, about what holds before anything runs.
+    `claim` is what the runtime verifier measures.
     """
 
     code: str
@@ -61,6 +63,7 @@ class Rule:
     module: str
     check: Callable[[Loop], Iterable[Draft]] | None = None
     examine: Callable[[Program], Iterable[Draft]] | None = None
+    claim: Claim | None = None
 
     @property
     def page(self) -> str:

@@ -61,6 +61,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.contracts.frameworks import ACCELERATE
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain, laws
@@ -97,4 +98,5 @@ RULE = Rule(
     severity=Severity.ERROR,
     check=check,
     module=__name__,
+    claim=Claim.GRADIENT_SCALE,
 )

@@ -62,6 +62,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
@@ -102,4 +103,5 @@ RULE = Rule(
     severity=Severity.ERROR,
     check=check,
     module=__name__,
+    claim=Claim.CLIPPED_SCALE,
 )

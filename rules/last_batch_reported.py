@@ -61,6 +61,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
@@ -101,4 +102,5 @@ RULE = Rule(
     severity=Severity.WARNING,
     check=check,
     module=__name__,
+    claim=Claim.FIGURE_BATCHES,
 )

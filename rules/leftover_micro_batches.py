@@ -83,6 +83,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
@@ -120,4 +121,5 @@ RULE = Rule(
     severity=Severity.WARNING,
     check=check,
     module=__name__,
+    claim=Claim.LEFT_OVER,
 )

@@ -65,6 +65,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
@@ -98,4 +99,5 @@ RULE = Rule(
     severity=Severity.ERROR,
     check=check,
     module=__name__,
+    claim=Claim.LOSS_CHANGED,
 )

@@ -94,6 +94,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from losslint.claims import Claim
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain, laws, repairs
 from losslint.interpreter.ledger import Loop
@@ -161,4 +162,5 @@ RULE = Rule(
     severity=Severity.ERROR,
     check=check,
     module=__name__,
+    claim=Claim.MICRO_BATCH_RATIO,
 )

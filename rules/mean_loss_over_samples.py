@@ -80,6 +80,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
@@ -119,4 +120,5 @@ RULE = Rule(
     severity=Severity.ERROR,
     check=check,
     module=__name__,
+    claim=Claim.FIGURE_SCALE,
 )

@@ -63,6 +63,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
@@ -121,4 +122,5 @@ RULE = Rule(
     severity=Severity.ERROR,
     check=check,
     module=__name__,
+    claim=Claim.FIGURE_SCALE,
 )

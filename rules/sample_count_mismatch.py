@@ -88,6 +88,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
@@ -150,4 +151,5 @@ RULE = Rule(
     severity=Severity.WARNING,
     check=check,
     module=__name__,
+    claim=Claim.FIGURE_SHARE,
 )

@@ -57,6 +57,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain, laws
 from losslint.interpreter.ledger import Loop
@@ -91,4 +92,5 @@ RULE = Rule(
     severity=Severity.INFO,
     check=check,
     module=__name__,
+    claim=Claim.SHORT_WINDOW,
 )

@@ -74,6 +74,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
@@ -140,4 +141,5 @@ RULE = Rule(
     severity=Severity.WARNING,
     check=check,
     module=__name__,
+    claim=Claim.FIGURE_PAIR,
 )

@@ -86,6 +86,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain, laws, repairs
 from losslint.interpreter.ledger import Loop
@@ -145,4 +146,5 @@ RULE = Rule(
     severity=Severity.ERROR,
     check=check,
     module=__name__,
+    claim=Claim.GRADIENT_SCALE,
 )

@@ -61,6 +61,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from losslint import units
+from losslint.claims import Claim
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
@@ -106,4 +107,5 @@ RULE = Rule(
     severity=Severity.ERROR,
     check=check,
     module=__name__,
+    claim=Claim.GRADIENT_SCALE,
 )

@@ -60,6 +60,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
+from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import defaults, explain, laws, roles
 from losslint.interpreter.ledger import Loop
@@ -151,4 +152,5 @@ RULE = Rule(
     severity=Severity.WARNING,
     check=check,
     module=__name__,
+    claim=Claim.GRADIENT_SCALE,
 )

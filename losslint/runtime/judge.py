@@ -5,10 +5,19 @@ Runs in the worker: imports torch. The three entries are `verify`, `holds` and `
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-from losslint.findings import Finding, Verdict
+import torch
+
+from losslint.claims import Claim
+from losslint.findings import Finding, Outcome, Reason, Verdict
+from losslint.registry import rules
+from losslint.runtime import bench as benches
+from losslint.runtime.bench import Bench
 from losslint.runtime.ledger import Portrait
+from losslint.runtime.measures import MEASURES, Answer, Question, reached
 
 
 def verify(finding: Finding, text: str, path: Path, device: str = "cpu") -> Verdict:
@@ -18,15 +27,121 @@ def verify(finding: Finding, text: str, path: Path, device: str = "cpu") -> Verd
     reach, but without any protection: the caller isolates, limits time and memory, and turns a `BaseException` that
     escapes (the user's code may raise one) into a crash. Nothing that derives from `Exception` escapes.
     """
-    raise NotImplementedError
+    claim = claim_of(finding.code)
+    if claim is None:
+        return _inconclusive(device, Reason.NOT_MEASURABLE, f"{finding.code} makes no claim that a run can measure")
+    lines = benches.lines_of(finding)
+    factor = finding.factor
+    unit = factor.unit if factor is not None else None
+    question = Question(lines, unit, factor.text if factor is not None else "")
+    names = benches.window_names(finding, text)
+    return _judge(claim, question, text, path, device, names, forks=True)
 
 
 def holds(text: str, path: Path, code: str, device: str = "cpu") -> Verdict:
     """The claim of the rule `code` measured on a whole file in which nothing was found: `refuted` where the loops were
     reached and the law held, `confirmed` where some loop breaks it, else `inconclusive`."""
-    raise NotImplementedError
+    claim = claim_of(code)
+    if claim is None:
+        return _inconclusive(device, Reason.NOT_MEASURABLE, f"{code} makes no claim that a run can measure")
+    return _judge(claim, Question((), None), text, path, device, (), forks=False)
 
 
 def portray(finding: Finding, text: str, path: Path, device: str = "cpu") -> Portrait | None:
     """What a picture or a script of the finding shows; None where nothing could be measured."""
     raise NotImplementedError
+
+
+def claim_of(code: str) -> Claim | None:
+    """What a rule claims of a run."""
+    return next((rule.claim for rule in rules() if rule.code == code), None)
+
+
+def _judge(
+    claim: Claim, question: Question, text: str, path: Path, device: str, names: tuple[str, ...], *, forks: bool
+) -> Verdict:
+    try:
+        program, code = benches.prepare(text, path, question.lines, names)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        return _inconclusive(device, Reason.CRASH, f"{type(error).__name__}: {error}")
+    measure = MEASURES[claim]
+    first: tuple[Answer, Bench] | None = None
+    broken: tuple[Answer, Bench] | None = None
+    entries = benches.benches(program, code, torch.device(device), lambda one: reached(claim, one))
+    found = False
+    for bench in entries:
+        found = True
+        tried: Iterator[Bench] = chain([bench], bench.forks()) if forks else iter([bench])
+        for one in tried:
+            answer = measure(one, question)
+            if answer.reason is None and answer.broken and answer.matches:
+                return _verdict(Outcome.CONFIRMED, answer, one, device)
+            if answer.reason is None and question.unit is not None and question.unit.is_one and answer.matches:
+                return _verdict(Outcome.CONFIRMED, answer, one, device)
+            if answer.reason is None and answer.broken:
+                broken = broken or (answer, one)
+            if first is None or (first[0].reason is not None and answer.reason is None):
+                first = (answer, one)
+        if forks and first is not None and first[0].reason is None:
+            break
+    if not found:
+        return _unreached(program, code, device)
+    assert first is not None
+    answer, bench = broken or first
+    if answer.reason is not None:
+        return _verdict(Outcome.INCONCLUSIVE, answer, bench, device)
+    if broken is not None:
+        outcome = Outcome.CONFIRMED if not forks and answer.matches else Outcome.INCONCLUSIVE
+        return _verdict(outcome, answer, bench, device, Reason.UNMODELLED_SCALING)
+    if bench.base.gaps and bench.base.taints:
+        return _verdict(Outcome.INCONCLUSIVE, answer, bench, device, Reason.STUB_GAP)
+    return _verdict(Outcome.REFUTED, answer, bench, device)
+
+
+def _verdict(outcome: Outcome, answer: Answer, bench: Bench, device: str, reason: Reason | None = None) -> Verdict:
+    shape = bench.settings.shape
+    inconclusive = outcome is Outcome.INCONCLUSIVE
+    assumes = list(bench.base.assumes)
+    if device == "cpu" and any(step.through_scaler for step in bench.base.steps):
+        assumes.append("the CPU's GradScaler stands in for the CUDA one")
+    for key, taken in bench.settings.forced:
+        place = bench.program.places[key]
+        assumes.append(f"`{place.text}` (line {place.line}) is {str(taken).lower()}")
+    detail = answer.detail
+    if inconclusive and not detail:
+        detail = f"measured {answer.measured:g}" if answer.measured is not None else "; ".join(bench.base.gaps[:2])
+        if answer.predicted is not None and answer.measured is not None:
+            detail += f", predicted {answer.predicted:g}"
+    return Verdict(
+        outcome,
+        answer.measured,
+        answer.predicted,
+        f"{shape.batches} batches of {shape.batch_size}, windows of {shape.window}",
+        device,
+        (answer.reason or reason) if inconclusive else None,
+        detail,
+        tuple(assumes),
+    )
+
+
+def _unreached(program: object, code: object, device: str) -> Verdict:
+    """Why no entry gets anywhere: what stopped the first one."""
+    from losslint.runtime.slicing import Program
+
+    assert isinstance(program, Program)
+    details = []
+    for entry in program.entries[:3]:
+        bench = Bench(program, code, entry, torch.device(device))  # type: ignore[arg-type]
+        ledger = bench.base
+        if ledger.closures:
+            return _inconclusive(device, Reason.CLOSURE, "the optimizer's step runs a closure")
+        if ledger.failure:
+            details.append(f"{entry.name or 'module'}: {ledger.failure}")
+        elif ledger.gaps:
+            details.append(f"{entry.name or 'module'}: {ledger.gaps[0]}")
+    reason = Reason.STUB_GAP if details else Reason.NOT_REACHED
+    return _inconclusive(device, reason, "; ".join(details) or "the code does not get to what is claimed")
+
+
+def _inconclusive(device: str, reason: Reason, detail: str) -> Verdict:
+    return Verdict(Outcome.INCONCLUSIVE, None, None, "", device, reason, detail)

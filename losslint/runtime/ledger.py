@@ -84,7 +84,9 @@ class Event:
 @dataclass(slots=True)
 class Ledger:
     """All that one run showed. `taints` say why scales cannot be trusted, `gaps` which statements could not be run,
-    `assumes` what was put in a real object's place, `decisions` how unknown conditions were decided (line -> taken)."""
+    `assumes` what was put in a real object's place, `decisions` how unknown conditions were decided (place -> taken). `first_pass`
+    counts the batches drawn before a second pass began, `graphs` the most graphs of past batches that were alive at
+    once, `changed` the value of a loss over what it was when it was made, where another name changed it."""
 
     shape: Shape
     steps: list[StepRow] = field(default_factory=list)
@@ -95,6 +97,11 @@ class Ledger:
     assumes: list[str] = field(default_factory=list)
     decisions: dict[int, bool] = field(default_factory=dict)
     backwards: int = 0
+    first_pass: int = 0
+    graphs: int = 0
+    changed: float = 1.0
+    closures: int = 0
+    optimizers: int = 0
     failure: str = ""
 
 

@@ -1,0 +1,133 @@
+"""A file on the bench: the entry from which a claim can be measured, and runs of it under different settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import CodeType
+
+import torch
+
+from losslint.findings import Finding
+from losslint.runtime import machine, slicing
+from losslint.runtime.ledger import FigureRow, Ledger, Shape, StepRow
+from losslint.runtime.slicing import Entry, Program
+from losslint.runtime.world import Settings
+
+STANDARD = Shape(window=4, batches=12, batch_size=8, last_batch=8, epochs=2)
+"""The world in which factors are measured: twelve full batches of eight items, four to a window."""
+WINDOWS = (1, 2, 4)
+"""The windows at which a law has to hold before a finding is refuted."""
+_MOST_FORKS = 8
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass
+class Bench:
+    """One way of running one file: an entry, and how unknown conditions are decided."""
+
+    program: Program
+    code: CodeType
+    entry: Entry
+    device: torch.device
+    settings: Settings = field(default_factory=lambda: Settings(STANDARD))
+    runs: dict[tuple[Settings, int], Ledger] = field(default_factory=dict)
+
+    def run(self, rounds: int = 1, **changes: object) -> Ledger:
+        """The ledger of a run; keywords are those of `Settings` and of `Shape`."""
+        shape = {key: value for key, value in changes.items() if key in Shape.__slots__}
+        rest = {key: value for key, value in changes.items() if key not in Shape.__slots__}
+        settings = replace(self.settings, shape=replace(self.settings.shape, **shape), **rest)  # type: ignore[arg-type]
+        if "batch_size" in shape and "last_batch" not in shape:
+            settings = replace(settings, shape=replace(settings.shape, last_batch=settings.shape.batch_size))
+        key = (settings, rounds)
+        if key not in self.runs:
+            self.runs[key] = machine.run(self.program, self.code, self.entry, settings, self.device, rounds)
+        return self.runs[key]
+
+    @cached_property
+    def base(self) -> Ledger:
+        """The run in the standard world."""
+        return self.run()
+
+    def forks(self) -> Iterator[Bench]:
+        """The same with one unknown condition decided the other way, and with optional arguments given."""
+        decisions = list(self.base.decisions.items())[:_MOST_FORKS]
+        for key, taken in decisions:
+            yield replace(self, settings=replace(self.settings, forced=((key, not taken),)), runs={})
+        yield replace(self, settings=replace(self.settings, given=True), runs={})
+
+    def line_of(self, key: int) -> int:
+        """The line of a condition."""
+        return self.program.places[key].line
+
+
+def prepare(text: str, path: Path, lines: tuple[int, ...], names: tuple[str, ...]) -> tuple[Program, CodeType]:
+    """The instrumented file and its code. Raises `SyntaxError`."""
+    program = slicing.program(text, path.as_posix(), lines, names)
+    return program, compile(program.tree, path.as_posix(), "exec")
+
+
+def lines_of(finding: Finding) -> tuple[int, ...]:
+    """The lines that a run should pass, the finding's own first."""
+    marks = [mark.range.start_line for mark in (*finding.trail, *finding.related) if mark.path == finding.path]
+    return tuple(dict.fromkeys([finding.range.start_line, *marks]))
+
+
+def window_names(finding: Finding, text: str) -> tuple[str, ...]:
+    """The name of the window, where the factor has it."""
+    factor = finding.factor
+    if factor is None or factor.unit is None or not factor.unit.window:
+        return ()
+    generic = {"batch", "size", "batches", "log", "window", "AMP", "scale", "world", "mean", "the"}
+    return tuple(name for name in _NAME.findall(factor.text) if name not in generic and name in text)
+
+
+def benches(
+    program: Program, code: CodeType, device: torch.device, reached: Callable[[Bench], bool]
+) -> Iterator[Bench]:
+    """The entries from which what is looked for is reached, the nearest first."""
+    for entry in program.entries:
+        bench = Bench(program, code, entry, device)
+        if reached(bench):
+            yield bench
+
+
+# ---------------------------------------------------------------- reading ledgers
+
+
+def steady(ledger: Ledger) -> list[StepRow]:
+    """The steps of ordinary windows: those of the commonest length, of the first optimizer."""
+    steps = [step for step in ledger.steps if step.fresh]
+    if not steps:
+        return []
+    first = [step for step in steps if step.optimizer == steps[0].optimizer]
+    lengths = [len(step.fresh) for step in first]
+    common = max(set(lengths), key=lambda n: (lengths.count(n), n))
+    return [step for step in first if len(step.fresh) == common]
+
+
+def weight(ledger: Ledger) -> float | None:
+    """The weight of all items in an ordinary step."""
+    steps = steady(ledger)
+    totals = [round(step.total, 7) for step in steps[1:] or steps]
+    return max(set(totals), key=totals.count) if totals else None
+
+
+def representative(row: FigureRow, ledger: Ledger) -> float:
+    """A figure at the end of the first pass."""
+    early = [value for value, at in zip(row.values, row.at, strict=True) if at <= ledger.first_pass]
+    return early[-1] if early else row.values[0]
+
+
+def in_first_pass(row: FigureRow, ledger: Ledger) -> int:
+    """How often a figure appeared in the first pass."""
+    return sum(at <= ledger.first_pass for at in row.at)
+
+
+def same(left: float | None, right: float | None, tolerance: float = 1e-4) -> bool:
+    """Whether two factors are the same to the precision of the world."""
+    return left is not None and right is not None and abs(left - right) <= tolerance * max(1e-9, abs(right))

@@ -1,0 +1,498 @@
+"""One run of an instrumented file in the tiny world: the hooks, the entry, and the ledger that comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
+from types import CodeType
+from typing import Any
+
+import torch
+
+from losslint.runtime import things
+from losslint.runtime.frameworks import lightning
+from losslint.runtime.ledger import Ledger
+from losslint.runtime.libraries import Bar, Builtins, Module, Scheduler
+from losslint.runtime.roles import Criterion, known_role
+from losslint.runtime.slicing import HOOK, Entry, Names, Place, Program, is_lossy
+from losslint.runtime.things import ANY, DATA, MODEL, OUT, Guess, Thing
+from losslint.runtime.world import Enough, Loader, Optimizer, Settings, World
+
+_MOST_ROUNDS = 3
+
+
+class Hooks:
+    """What the instrumented code asks of the world."""
+
+    failure = Exception
+
+    def __init__(self, world: World, program: Program) -> None:
+        self.world, self.program = world, program
+        self.places = program.places
+        self.raised: set[int] = set()
+        self.turns: dict[int, int] = {}
+        self.cut = False
+        self.met: dict[int, int] = {}
+
+    # ------------------------------------------------------------ conditions
+
+    def branch(self, key: int, test: Any) -> bool:
+        """Decides a condition: as it comes out, and where that is not known, the way that leads to what is wanted."""
+        world, place = self.world, self.places[key]
+        settings = world.settings
+        if settings.once == key:
+            self.met[key] = self.met.get(key, 0) + 1
+            return self.met[key] == 2
+        natural, known = self._ask(test, False)
+        if known:
+            return natural
+        possible = {natural, self._ask(test, True)[0]}
+        wanted = dict(settings.forced).get(key, place.wanted)
+        if wanted is None and place.leaves:
+            wanted = False
+        taken = wanted if wanted is not None and wanted in possible else natural
+        world.ledger.decisions.setdefault(key, taken)
+        return taken
+
+    def _ask(self, test: Any, polarity: bool) -> tuple[bool, bool]:
+        """The outcome of a condition, and whether nothing unknown was asked for it."""
+        world = self.world
+        before, world.polarity = world.polarity, polarity
+        world.asked = 0
+        try:
+            value = test() if callable(test) and not isinstance(test, Thing) else test
+            if isinstance(value, Thing):
+                return polarity, False
+            return bool(value), world.asked == 0
+        except self.failure:
+            return polarity, False
+        finally:
+            world.polarity = before
+
+    def more(self, key: int, test: Any) -> bool:
+        """Decides whether a `while` goes on."""
+        place = self.places[key]
+        turn = self.turns[key] = self.turns.get(key, 0) + 1
+        natural, known = self._ask(test, False)
+        if not known:
+            natural = True if self._ask(test, True)[0] or natural else False
+        if not natural:
+            self.turns[key] = 0
+            return False
+        world = self.world
+        shape = world.settings.shape
+        if place.trains:
+            world.tick += 1
+            if turn > shape.batches * shape.epochs * 2:
+                raise Enough
+        elif turn > (_MOST_ROUNDS if not known else 2000):
+            self.turns[key] = 0
+            return False
+        return True
+
+    # ------------------------------------------------------------ loops
+
+    def loop(self, key: int, iterable: Any) -> Iterator[Any]:
+        """Runs over what a loop runs over: batches where it is unknown and the body trains."""
+        place, world = self.places[key], self.world
+        shape = world.settings.shape
+        inner = place.trains and not place.outer
+        if isinstance(iterable, Thing):
+            if inner:
+                iterable = self._source(iterable)
+            elif place.trains:
+                iterable = range(shape.epochs) if "epoch" in str(place.names) else [iterable]
+            elif iterable._kind == ANY:
+                return
+        most = None
+        if isinstance(iterable, range):
+            if inner and len(iterable) > shape.batches * 2:
+                most = shape.batches
+            elif place.outer and len(iterable) > shape.epochs:
+                most = shape.epochs
+        elif isinstance(iterable, int):
+            iterable = range(iterable)
+        count = 0
+        for value in iterable:
+            count += 1
+            if most is not None and count > most:
+                self.cut = True
+                break
+            if inner:
+                world.tick += 1
+                if _holds_batch(value):
+                    world.drawn_tick = world.tick
+            if count > 3000:
+                raise Enough
+            yield self._spread(place.names, value)
+
+    def _source(self, iterable: Thing) -> Any:
+        if iterable._kind in (DATA, OUT) and iterable._batch is not None:
+            return [iterable]
+        loader = self.world.loaders.setdefault(iterable._name, Loader(self.world, iterable._name))
+        self.world.assume(f"`{iterable._name}` is a loader")
+        return loader
+
+    def _spread(self, names: Names, value: Any) -> Any:
+        """A value for targets of a certain shape."""
+        if not isinstance(names, tuple):
+            return value
+        if isinstance(value, Thing):
+            return [self._spread(name, self._part(value, name)) for name in names]
+        if isinstance(value, (tuple, list)) and len(value) == len(names):
+            return [self._spread(name, part) for name, part in zip(names, value, strict=True)]
+        return value
+
+    def _part(self, whole: Thing, name: Names) -> Any:
+        label = name if isinstance(name, str) else "part"
+        if label.startswith("*"):
+            return [whole]
+        if whole._kind in (DATA, OUT, MODEL) and whole._batch is not None:
+            if whole._kind == OUT and is_lossy(label):
+                return whole._like(label)._loss()
+            return Thing(label, whole._kind, whole._batch)
+        known = known_name(self, label)
+        return known if known is not None else Thing(label)
+
+    # ------------------------------------------------------------ bindings
+
+    def unpack(self, key: int, value: Any) -> Any:
+        """The parts of a value, as many as there are targets."""
+        names = self.places[key].names
+        assert isinstance(names, tuple)
+        if isinstance(value, (tuple, list, things.Shape)):
+            if len(value) == len(names):
+                return type(value)(value) if isinstance(value, things.Shape) else self._spread(names, value)
+            if isinstance(value, things.Shape):
+                return [*value, *value[1:], *value[1:]][: len(names)]
+            return value
+        if isinstance(value, Thing):
+            return self._spread(names, value)
+        if isinstance(value, torch.Tensor) and value.dim() == 0:
+            return [value if is_lossy(str(name)) else Thing(str(name), OUT) for name in names]
+        if isinstance(value, (map, zip, filter)) or inspect.isgenerator(value):
+            parts = list(itertools.islice(value, len(names)))
+            return parts + [Thing(str(name), DATA) for name in names[len(parts) :]]
+        if isinstance(value, (Loader, Optimizer)):
+            return [value] * len(names)
+        return value
+
+    def bind(self, key: int, value: Any) -> Any:
+        """A value that gets a name: the window is what the experiment says, and what is trained on is a loss."""
+        place = self.places[key]
+        name = place.names if isinstance(place.names, str) else ""
+        if place.kind == "outside" and name in self.program.windows and _is_number(value):
+            return self.world.settings.shape.window
+        if place.kind == "outside" and name in self.program.logs and _is_number(value):
+            return self.world.settings.log
+        if isinstance(value, Thing):
+            if value._kind == OUT and (is_lossy(name) or name in self.program.lossy_names) and "fn" not in name:
+                return value._loss()
+            if value._kind == ANY and value._batch is None and name:
+                known = known_role(self.world, name)
+                if isinstance(known, (Optimizer, Loader, Criterion, Scheduler)) or (
+                    isinstance(known, Thing) and known._kind != ANY
+                ):
+                    return known
+        return value
+
+    def window(self, value: int) -> int:
+        """The number of a window."""
+        return self.world.settings.shape.window
+
+    def log(self, value: int) -> int:
+        """The number of a logging interval."""
+        return self.world.settings.log
+
+    def gap(self, name: str) -> Thing:
+        """What a statement that could not be run would have made."""
+        return Thing(f"{name}?", ANY)
+
+    # ------------------------------------------------------------ figures
+
+    def seen(self, key: int, value: Any) -> Any:
+        """A value that is shown, stored or returned."""
+        number = _figure(value)
+        if number is not None and not self.cut:
+            self.world.figure(key, number)
+        return value
+
+    # ------------------------------------------------------------ failures
+
+    def skip(self, key: int, error: Exception) -> None:
+        """Notes a statement that could not be run, or lets an error through that the code means."""
+        if isinstance(error, StopIteration) or id(error) in self.raised:
+            raise error
+        place = self.places[key]
+        self.world.ledger.gaps.append(f"line {place.line}: {type(error).__name__}: {str(error)[:120]}")
+        if place.kind == "acts":
+            self.world.taint(f"line {place.line} could not be run: {type(error).__name__}: {str(error)[:80]}")
+        if len(self.world.ledger.gaps) > 400:
+            raise Enough
+
+    def raising(self, error: Any) -> Any:
+        """An error that the code raises."""
+        made = error() if isinstance(error, type) and issubclass(error, BaseException) else error
+        if not isinstance(made, BaseException):
+            made = RuntimeError("raised")
+        self.raised.add(id(made))
+        self.keep = made
+        return made
+
+    def caught(self, kinds: Any) -> Any:
+        """The classes that a handler catches."""
+        with contextlib.suppress(Exception):
+            found = kinds() if callable(kinds) and not isinstance(kinds, type) else kinds
+            wanted = found if isinstance(found, tuple) else (found,)
+            return tuple(kind for kind in wanted if isinstance(kind, type) and issubclass(kind, BaseException))
+        return ()
+
+    def context(self, key: int, value: Any) -> Any:
+        """A context to enter."""
+        try:
+            made = value() if callable(value) and getattr(value, "__name__", "") == "<lambda>" else value
+        except self.failure as error:
+            self.skip(key, error)
+            return Thing("context")
+        return made if hasattr(type(made), "__enter__") else Thing("context")
+
+    # ------------------------------------------------------------ collections
+
+    def sequence(self, make: Any, value: Any) -> Any:
+        """`list(x)` or `tuple(x)`."""
+        return value if isinstance(value, Thing) and value._kind != ANY else make(value)
+
+    def comprehension(self, first: Any, whole: Any) -> Any:
+        """A comprehension: over a batch it is one."""
+        source = first()
+        if isinstance(source, Thing) and source._kind in (DATA, OUT):
+            return source
+        return whole()
+
+
+def _holds_batch(value: Any) -> bool:
+    if isinstance(value, Thing):
+        return value._batch is not None
+    return isinstance(value, (tuple, list)) and any(_holds_batch(part) for part in value)
+
+
+def _is_number(value: Any) -> bool:
+    return (isinstance(value, (int, float)) and not isinstance(value, bool)) or isinstance(value, Thing) or value is None
+
+
+def _figure(value: Any) -> float | None:
+    if isinstance(value, torch.Tensor):
+        return float(value.detach()) if value.numel() == 1 else None
+    if isinstance(value, (bool, Guess)):
+        return None
+    if isinstance(value, (int, float)):
+        return float(value)
+    kind = type(value).__name__
+    return float(value) if kind in ("float64", "float32", "Meter") else None
+
+
+def known_name(hooks: Hooks, name: str) -> Any:
+    """The window, a logging interval, or what the name says; None where it says nothing."""
+    if name in hooks.program.windows:
+        return hooks.world.settings.shape.window
+    if name in hooks.program.logs:
+        return hooks.world.settings.log
+    return known_role(hooks.world, name)
+
+
+# ---------------------------------------------------------------- a run
+
+
+def run(program: Program, code: CodeType, entry: Entry, settings: Settings, device: torch.device, rounds: int = 1) -> Ledger:
+    """Runs one entry. What stopped it is in the ledger's `failure`; a `BaseException` of the user's escapes."""
+    world = World(settings, device)
+    hooks = Hooks(world, program)
+    world.roles = _roles(hooks)
+    things.enter(world)
+    namespace: dict[str, Any] = {
+        HOOK: hooks,
+        "__builtins__": Builtins(),
+        "__name__": "__main__" if entry.kind == "module" else "train",
+        "__file__": "train.py",
+    }
+    try:
+        with _patched(world), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                exec(code, namespace)
+                _equip(namespace, program, hooks)
+                _call(entry, namespace, hooks, rounds)
+            except Enough:
+                pass
+            except RecursionError:
+                world.ledger.failure = "recursion"
+            except Exception as error:
+                world.ledger.failure = f"{type(error).__name__}: {str(error)[:160]}"
+    finally:
+        things.leave()
+    if world.closures:
+        world.ledger.failure = "closure"
+    return world.close(program.places)
+
+
+def _roles(hooks: Hooks) -> Callable[[World, str, str], Any]:
+    def role(world: World, name: str, owner: str = "") -> Any:
+        known = known_name(hooks, name)
+        return known if known is not None else Thing(f"{owner}.{name}" if owner else name)
+
+    return role
+
+
+@contextlib.contextmanager
+def _patched(world: World) -> Iterator[None]:
+    """Backward through the world, tensors that stay on its device, and indexing with a thing."""
+    tensor = torch.Tensor
+    kept = {name: getattr(tensor, name) for name in ("backward", "cuda", "to", "__getitem__")}
+    index = kept["__getitem__"]
+    move = kept["to"]
+
+    def getitem(self: torch.Tensor, key: Any) -> Any:
+        return things.with_tensor(self, key, "getitem") if isinstance(key, Thing) else index(self, key)
+
+    def to(self: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        types = [a for a in (*arguments, *options.values()) if isinstance(a, torch.dtype)]
+        return move(self, types[0]) if types else self
+
+    tensor.backward = lambda self, *a, **o: world.backward(self, *a, **o)  # type: ignore[assignment,misc]
+    tensor.cuda = lambda self, *a, **o: self  # type: ignore[assignment,misc]
+    tensor.to = to  # type: ignore[assignment,method-assign]
+    tensor.__getitem__ = getitem  # type: ignore[assignment,method-assign]
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(tensor, name, value)
+
+
+def _equip(namespace: dict[str, Any], program: Program, hooks: Hooks) -> None:
+    """Attributes that nothing sets stand for what their names say."""
+    for value in list(namespace.values()):
+        if isinstance(value, type) and value.__module__ in ("train", "__main__") and not issubclass(value, BaseException):
+            if "__getattr__" not in vars(value):
+                with contextlib.suppress(TypeError):
+                    value.__getattr__ = _attribute(hooks)  # type: ignore[attr-defined]
+            if issubclass(value, Module):
+                value.__losses__ = program.loss_modules
+
+
+def _attribute(hooks: Hooks) -> Callable[[Any, str], Any]:
+    def getattr_(self: Any, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        known = known_name(hooks, name)
+        made = known if known is not None else Thing(name)
+        with contextlib.suppress(Exception):
+            object.__setattr__(self, name, made)
+        return made
+
+    return getattr_
+
+
+def _call(entry: Entry, namespace: dict[str, Any], hooks: Hooks, rounds: int) -> None:
+    if entry.kind == "module":
+        return
+    world = hooks.world
+    if entry.kind == "function":
+        function = namespace.get(entry.name)
+    else:
+        owner = _derived(namespace, namespace.get(entry.owner), entry.name)
+        instance = _instance(owner, hooks)
+        if entry.kind == "lightning":
+            for _ in range(rounds):
+                loader = world.loaders.setdefault("train", Loader(world, "train"))
+                lightning(world, instance, loader, world.settings.shape.window)
+            return
+        function = getattr(instance, entry.name)
+    if not callable(function):
+        return
+    arguments, options = _arguments(function, hooks)
+    if entry.driven:
+        loader = Loader(world, "train")
+        for _ in range(world.settings.shape.epochs):
+            for batch in loader:
+                world.tick += 1
+                world.drawn_tick = world.tick
+                filled = [batch if _takes_batch(value) else value for value in arguments]
+                _finish(function(*filled, **options))
+        return
+    for _ in range(rounds):
+        _finish(function(*arguments, **options))
+
+
+def _takes_batch(value: Any) -> bool:
+    return isinstance(value, Thing) and value._kind == ANY
+
+
+def _finish(value: Any) -> None:
+    """Runs a generator or a coroutine to its end."""
+    if inspect.isgenerator(value):
+        for _ in itertools.islice(value, 1000):
+            pass
+    elif inspect.iscoroutine(value):
+        with contextlib.suppress(StopIteration):
+            value.send(None)
+
+
+def _derived(namespace: dict[str, Any], owner: Any, method: str) -> Any:
+    """The most derived class of the file that has a method."""
+    found = owner
+    for value in namespace.values():
+        if isinstance(value, type) and isinstance(found, type) and value is not found and issubclass(value, found):
+            found = value
+    return found
+
+
+def _instance(owner: Any, hooks: Hooks) -> Any:
+    try:
+        arguments, options = _arguments(owner.__init__, hooks, skip=1)
+        return owner(*arguments, **options)
+    except (Exception, RecursionError) as error:
+        hooks.world.ledger.gaps.append(f"{owner.__name__}(): {type(error).__name__}: {str(error)[:100]}")
+        return object.__new__(owner)
+
+
+def _arguments(function: Any, hooks: Hooks, skip: int = 0) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments for a call: what the names say, and the code's own defaults where they are plain."""
+    positional: list[Any] = []
+    options: dict[str, Any] = {}
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[skip:]
+    except (TypeError, ValueError):
+        return [], {}
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        value = _argument(parameter, hooks)
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            options[parameter.name] = value
+        else:
+            positional.append(value)
+    return positional, options
+
+
+def _argument(parameter: inspect.Parameter, hooks: Hooks) -> Any:
+    name, default = parameter.name, parameter.default
+    known = known_name(hooks, name)
+    if name in hooks.program.windows or name in hooks.program.logs:
+        return known
+    if default is inspect.Parameter.empty:
+        return known if known is not None else Thing(name)
+    if default is None:
+        given = isinstance(known, (Optimizer, Loader, Criterion)) or (isinstance(known, Thing) and known._kind != ANY)
+        return known if given or (hooks.world.settings.given and known is not None) else None
+    if isinstance(default, bool):
+        return Guess(default)
+    if isinstance(default, (int, float)) and isinstance(known, int) and not isinstance(known, Guess):
+        return known if known else default
+    return default
+
+
+__all__ = ["Bar", "Hooks", "run"]

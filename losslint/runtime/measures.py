@@ -1,0 +1,693 @@
+"""How each claim is measured: runs on a bench, and the number that comes out beside the one that was predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from losslint.claims import Claim
+from losslint.findings import Reason
+from losslint.runtime.bench import WINDOWS, Bench, in_first_pass, representative, same, steady, weight
+from losslint.runtime.ledger import FigureRow, Ledger
+from losslint.runtime.world import LOG, SCALE
+from losslint.units import ONE, Unit
+
+_OFFICIAL = frozenset({"return", "call", "format"})
+_TAIL = 2
+_UNEVEN_LAST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a bench: the finding's lines, its factor as a unit, and that factor in words."""
+
+    lines: tuple[int, ...]
+    unit: Unit | None
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was measured. `broken`: the law is; `matches`: and by the predicted factor (or there is no number);
+    `reason`: nothing could be said. `figure` is the figure that was read."""
+
+    measured: float | None = None
+    predicted: float | None = None
+    broken: bool = False
+    matches: bool = False
+    reason: Reason | None = None
+    detail: str = ""
+    figure: FigureRow | None = None
+
+
+Measure = Callable[[Bench, Question], Answer]
+
+
+def nothing(reason: Reason, detail: str) -> Answer:
+    """No answer, and why."""
+    return Answer(reason=reason, detail=detail)
+
+
+def in_numbers(unit: Unit, bench: Bench) -> float:
+    """A unit in the numbers of the world."""
+    shape = bench.settings.shape
+    numbers = {
+        "batch": shape.batch_size,
+        "batches": shape.batches,
+        "log": LOG,
+        "scale": SCALE,
+        "window": shape.window,
+        "processes": 1,
+    }
+    value = 1.0
+    for symbol, number in numbers.items():
+        value *= float(number) ** getattr(unit, symbol)
+    return value
+
+
+def _ones(unit: Unit) -> dict[str, object]:
+    """The world in which every symbol of a unit is one: what comes out there is right by definition."""
+    ones: dict[str, object] = {}
+    if unit.batch:
+        ones["batch_size"] = 1
+    if unit.batches:
+        ones |= {"batches": 1, "window": 1}
+    if unit.log:
+        ones["log"] = 1
+    if unit.scale:
+        ones["scale"] = 1.0
+    if unit.window:
+        ones["window"] = 1
+    return ones
+
+
+# ---------------------------------------------------------------- gradients
+
+
+def steps_reached(bench: Bench) -> bool:
+    """Whether optimizer steps see gradients of batches."""
+    return len([step for step in bench.base.steps if step.fresh]) >= 2
+
+
+def _problem(ledger: Ledger) -> Answer | None:
+    """Why the gradients of a run cannot be judged."""
+    if ledger.taints:
+        return nothing(Reason.UNMODELLED_SCALING, "; ".join(ledger.taints[:3]))
+    if ledger.closures:
+        return nothing(Reason.CLOSURE, "the optimizer's step runs a closure")
+    if not any(step.fresh for step in ledger.steps):
+        why = f": {ledger.failure}" if ledger.failure else f": {ledger.gaps[0]}" if ledger.gaps else ""
+        return nothing(Reason.NOT_REACHED, f"no optimizer step sees a gradient{why}")
+    by_optimizer: dict[str, list[int]] = {}
+    for step in ledger.steps:
+        by_optimizer.setdefault(step.optimizer, []).append(step.at)
+    if len({tuple(at) for at in by_optimizer.values()}) > 1:
+        return nothing(Reason.SEVERAL_OPTIMIZERS, ", ".join(sorted(by_optimizer)))
+    if any(total != total or abs(total) == float("inf") for total in (step.total for step in ledger.steps)):
+        return nothing(Reason.NON_FINITE, "a gradient is not finite")
+    return None
+
+
+def gradient_scale(bench: Bench, question: Question) -> Answer:
+    """The weight of a step over that of the same step where every symbol of the factor is one."""
+    problem = _problem(bench.base)
+    if problem is not None:
+        return problem
+    unit = question.unit
+    if unit is None:
+        return _uneven_weights(bench)
+    predicted = in_numbers(unit, bench)
+    by_scaler = [step.total for step in bench.base.steps if step.fresh] if unit.scale else []
+    reference = weight(bench.run(**_ones(unit)))
+    measured = weight(bench.base)
+    if reference is None or measured is None or not reference:
+        return nothing(Reason.NOT_REACHED, "the world at one has no step")
+    ratio = measured / reference
+    if by_scaler and not same(ratio, predicted):
+        other = bench.run(**_ones(unit))
+        for one, two in zip(bench.base.steps, other.steps, strict=False):
+            if two.total and same(one.total / two.total, predicted):
+                ratio = one.total / two.total
+    return Answer(ratio, predicted, not _scale_holds(bench), same(ratio, predicted))
+
+
+def _scale_holds(bench: Bench) -> bool:
+    """Whether the weight of a step depends neither on the window nor on the size of a batch nor on the AMP scale."""
+    reference = weight(bench.run(window=1))
+    others = [weight(bench.run(window=window)) for window in WINDOWS[1:]]
+    others += [weight(bench.run(window=1, batch_size=4)), weight(bench.run(window=1, scale=2 * SCALE))]
+    return all(same(other, reference) for other in others) and _positions_alike(bench)
+
+
+def _positions_alike(bench: Bench) -> bool:
+    """Whether all micro-batches of a pass weigh the same."""
+    answer = _uneven_weights(bench)
+    return not answer.broken
+
+
+def _uneven_weights(bench: Bench) -> Answer:
+    """A weight that changes from batch to batch, whatever the factor."""
+    totals = [use.total for step in bench.base.steps for use in step.fresh if use.total]
+    if not totals:
+        return nothing(Reason.NOT_REACHED, "no step sees a gradient")
+    ratio = max(totals) / min(totals)
+    if not same(ratio, 1.0):
+        return Answer(ratio, None, True, True, detail="the weight changes from batch to batch")
+    absolute = weight(bench.base) or 0.0
+    broken = not same(absolute, 1.0)
+    return Answer(absolute, None, broken, broken)
+
+
+def micro_batch_ratio(bench: Bench, question: Question) -> Answer:
+    """The largest weight of a micro-batch over the smallest."""
+    problem = _problem(bench.base)
+    if problem is not None:
+        return problem
+    predicted = float(bench.settings.shape.window)
+    answer = Answer(1.0, predicted)
+    candidates = [bench.base]
+    for key in bench.base.decisions:
+        candidates.append(bench.run(once=key))
+    for key, place in enumerate(bench.program.places):
+        if place.kind == "if" and place.varies and place.wanted is True and key not in bench.base.decisions:
+            candidates.append(bench.run(once=key))
+    for ledger in candidates:
+        totals = [use.total for step in ledger.steps for use in step.fresh if use.total]
+        if totals and not same(max(totals), min(totals)):
+            ratio = max(totals) / min(totals)
+            if same(ratio, predicted) or not answer.broken:
+                answer = Answer(ratio, predicted, True, same(ratio, predicted))
+            if answer.matches:
+                return answer
+    return answer
+
+
+def left_over(bench: Bench, question: Question) -> Answer:
+    """Micro-batches of the first pass that no step of that pass saw."""
+    batches = bench.settings.shape.batches + _TAIL
+    ledger = bench.run(rounds=2, batches=batches)
+    problem = _problem(ledger)
+    if problem is not None:
+        return problem
+    seen = {use.batch for step in ledger.steps if step.at <= ledger.first_pass for use in step.fresh}
+    drawn = {use.batch for step in ledger.steps for use in step.fresh} | {
+        number for step in ledger.steps for number in step.lost
+    }
+    in_pass = {number for number in range(ledger.first_pass)}
+    late = {
+        use.batch for step in ledger.steps if step.at > ledger.first_pass for use in step.fresh if use.batch in in_pass
+    }
+    never = {number for number in in_pass - seen if number >= max(seen, default=0)} if drawn else set()
+    missing = float(len(late | never))
+    predicted = float(batches % bench.settings.shape.window)
+    return Answer(missing, predicted, missing > 0, same(missing, predicted))
+
+
+def short_window(bench: Bench, question: Question) -> Answer:
+    """The weight of the short last window over that of a full one."""
+    ledger = bench.run(batches=bench.settings.shape.batches + _TAIL)
+    problem = _problem(ledger)
+    if problem is not None:
+        return problem
+    full = weight(ledger)
+    window = bench.settings.shape.window
+    tails = [s for s in ledger.steps if s.fresh and s.at <= ledger.first_pass and len(s.fresh) == _TAIL]
+    if not tails or not full:
+        return Answer(None, _TAIL / window, detail="no step takes the short window")
+    ratio = tails[-1].total / full
+    return Answer(ratio, _TAIL / window, not same(ratio, 1.0), same(ratio, _TAIL / window))
+
+
+def first_window(bench: Bench, question: Question) -> Answer:
+    """Micro-batches in the first window over those in a full one."""
+    problem = _problem(bench.base)
+    if problem is not None:
+        return problem
+    steps = [step for step in bench.base.steps if step.fresh]
+    full = len(steady(bench.base)[0].fresh)
+    ratio = len(steps[0].fresh) / full
+    predicted = 1 / bench.settings.shape.window
+    return Answer(ratio, predicted, not same(ratio, 1.0), same(ratio, predicted))
+
+
+def surviving_share(bench: Bench, question: Question) -> Answer:
+    """The share of a window's micro-batches whose gradient its step sees."""
+    problem = _problem(bench.base)
+    if problem is not None:
+        return problem
+    steps = steady(bench.base)
+    step = steps[-1]
+    share = len(step.fresh) / (len(step.fresh) + len(step.lost))
+    predicted = 1 / bench.settings.shape.window
+    return Answer(share, predicted, not same(share, 1.0), same(share, predicted))
+
+
+def item_ratio(bench: Bench, question: Question) -> Answer:
+    """The largest weight of an item that counts over the smallest, in one step over uneven micro-batches."""
+    ledger = bench.run(uneven=True)
+    problem = _problem(ledger)
+    if problem is not None:
+        return problem
+    step = steady(ledger)[0]
+    weights = [value for use in step.fresh for value in use.weights if value]
+    ratio = max(weights) / min(weights)
+    uniform = [use for use in step.fresh if not same(max(use.weights), min(v for v in use.weights if v))]
+    if uniform:  # class weights: compare items of the same class
+        tops = [max(use.weights) for use in step.fresh]
+        ratio = max(tops) / min(tops)
+    return Answer(ratio, None, not same(ratio, 1.0), not same(ratio, 1.0))
+
+
+def masked_share(bench: Bench, question: Question) -> Answer:
+    """The weight of the items that count together: one where the mean is over them."""
+    ledger = bench.run(window=1, uneven=True)
+    even = weight(bench.run(window=1))
+    if ledger.taints:
+        return nothing(Reason.UNMODELLED_SCALING, "; ".join(ledger.taints[:3]))
+    if not even or not any(step.fresh for step in ledger.steps):
+        return _masked_figure(bench, question)
+    totals = [step.total / even for step in ledger.steps if step.fresh]
+    least = min(totals)
+    return Answer(least, None, not same(least, 1.0), not same(least, 1.0))
+
+
+def _masked_figure(bench: Bench, question: Question) -> Answer:
+    for row, even in _rows(bench, question):
+        value = _value(bench.run(uneven=True), row)
+        if value is not None and even and not same(value / even, 1.0):
+            return Answer(value / even, None, True, True, figure=row)
+    return Answer(1.0, None) if figures_reached(bench) else _unreached(bench)
+
+
+def stale_gradient(bench: Bench, question: Question) -> Answer:
+    """The weight that a step sees over the weight of what is new to it."""
+    ledger = bench.run(window=1)
+    problem = _problem(ledger)
+    if problem is not None:
+        return problem
+    steps = [step for step in ledger.steps if step.fresh]
+    if len(steps) < 3:
+        return nothing(Reason.NOT_REACHED, "fewer than three steps")
+    step = steps[2]
+    ratio = (step.total + sum(use.total for use in step.stale)) / step.total if step.total else 1.0
+    return Answer(ratio, 3.0, not same(ratio, 1.0), same(ratio, 3.0))
+
+
+def no_gradient(bench: Bench, question: Question) -> Answer:
+    """The share of steps that see no gradient of a batch drawn since the step before."""
+    ledger = bench.run(window=1)
+    if ledger.taints:
+        return nothing(Reason.UNMODELLED_SCALING, "; ".join(ledger.taints[:3]))
+    if not ledger.steps or not (ledger.backwards or ledger.gaps):
+        return _unreached(bench)
+    empty = [step for step in ledger.steps if not any(use.total for use in step.fresh)]
+    share = len(empty) / len(ledger.steps)
+    return Answer(share, 1.0, share > 0, share > 0)
+
+
+# ---------------------------------------------------------------- clips, scalers, schedulers
+
+
+def clipped_scale(bench: Bench, question: Question) -> Answer:
+    """The gradient at the clip over the gradient at the step, relative to the same at a scale of one."""
+    ratio, plain = _clip_over_step(bench.base), _clip_over_step(bench.run(scale=1.0))
+    if ratio is None or plain is None:
+        problem = _problem(bench.base)
+        return problem or nothing(Reason.NOT_REACHED, "no clip before a step")
+    if bench.base.taints:
+        return nothing(Reason.UNMODELLED_SCALING, "; ".join(bench.base.taints[:3]))
+    measured = ratio / plain
+    return Answer(measured, SCALE, not same(measured, 1.0), same(measured, SCALE))
+
+
+def _clip_over_step(ledger: Ledger) -> float | None:
+    steps = iter(ledger.steps)
+    clip = None
+    for event in ledger.events:
+        if event.kind == "clip" and clip is None:
+            clip = event.value
+        elif event.kind == "step":
+            step = next(steps, None)
+            total = 0.0 if step is None else step.total + sum(use.total for use in step.stale)
+            if clip is not None and total:
+                return clip / total
+            clip = None
+    return None
+
+
+def clip_order(bench: Bench, question: Question) -> Answer:
+    """Clips after which no step comes before the gradient is zeroed, or that find nothing to clip."""
+    events = [e for e in bench.base.events if e.kind in ("clip", "step", "zero", "backward")]
+    clips = [place for place, event in enumerate(events) if event.kind == "clip"]
+    if not clips:
+        return nothing(Reason.NOT_REACHED, "no clip")
+    lost = 0
+    for place in clips:
+        after = next((e.kind for e in events[place + 1 :] if e.kind in ("step", "zero", "backward")), "end")
+        before = next((e.kind for e in reversed(events[:place]) if e.kind in ("step", "zero", "backward")), "start")
+        lost += after != "step" or before != "backward"
+    share = lost / len(clips)
+    return Answer(share, 1.0, share > 0, share > 0)
+
+
+def scaler_order(bench: Bench, question: Question) -> Answer:
+    """Calls of `unscale_` and `update` per optimizer step."""
+    events = [event for event in bench.base.events if event.kind in ("unscale", "update", "step")]
+    steps = sum(event.kind == "step" for event in events)
+    if not steps or not any(step.through_scaler for step in bench.base.steps):
+        # an error of the scaler's own, before the first step, is what is claimed
+        if any("unscale_() has already been called" in gap for gap in bench.base.gaps):
+            return Answer(2.0, None, True, True, detail="the scaler raises: `unscale_` was called twice")
+        return nothing(Reason.NOT_REACHED, "no step through the scaler")
+    updates = sum(event.kind == "update" for event in events) / steps
+    if any("unscale_() has already been called" in gap for gap in bench.base.gaps):
+        return Answer(2.0, None, True, True, detail="the scaler raises: `unscale_` was called twice")
+    unscales = [sum(e.kind == "unscale" for e in part) for part in _between(events, "update")]
+    broken = not same(updates, 1.0) or max(unscales, default=0) > max(1, bench.base.optimizers)
+    measured = updates if not same(updates, 1.0) else float(max(unscales, default=0))
+    return Answer(measured, None, broken, broken)
+
+
+def _between(events: Sequence[object], kind: str) -> Iterator[list[object]]:
+    part: list[object] = []
+    for event in events:
+        if getattr(event, "kind", "") == kind:
+            yield part
+            part = []
+        else:
+            part.append(event)
+
+
+def scheduler_pace(bench: Bench, question: Question) -> Answer:
+    """Scheduler steps per optimizer step."""
+    ledger = bench.base
+    paces = sum(event.kind == "schedule" for event in ledger.events)
+    if not paces or not ledger.steps:
+        return nothing(Reason.NOT_REACHED, "no scheduler or no optimizer step")
+    ratio = paces / len(ledger.steps)
+    window = float(bench.settings.shape.window)
+    return Answer(ratio, window, same(ratio, window), same(ratio, window))
+
+
+# ---------------------------------------------------------------- figures
+
+
+def figures_reached(bench: Bench) -> bool:
+    """Whether a figure that depends on losses was shown."""
+    return any(True for _ in _moving(bench))
+
+
+def _moving(bench: Bench) -> Iterator[FigureRow]:
+    """The figures that change when the losses do."""
+    doubled = {_key(row): row for row in bench.run(doubled=True).figures}
+    for row in bench.base.figures:
+        other = doubled.get(_key(row))
+        if other is not None and not same(
+            representative(row, bench.base), representative(other, bench.run(doubled=True)), 1e-6
+        ):
+            yield row
+
+
+def _key(row: FigureRow) -> tuple[int, int, str]:
+    return row.line, row.column, row.text
+
+
+def _rows(bench: Bench, question: Question) -> list[tuple[FigureRow, float]]:
+    """The figures in question, the likeliest first: on the finding's own lines, shown to a person, shown once."""
+    found = []
+    for row in _moving(bench):
+        often = in_first_pass(row, bench.base)
+        if row.sink not in _OFFICIAL and (often > 1 or row.sink == "meter") and row.line not in question.lines[-1:]:
+            continue
+        near = question.lines.index(row.line) if row.line in question.lines else 99
+        found.append((near == 99, row.sink not in _OFFICIAL, near, -row.line, row))
+    found.sort(key=lambda entry: entry[:4])
+    return [(row, representative(row, bench.base)) for *_, row in found]
+
+
+def _value(ledger: Ledger, row: FigureRow) -> float | None:
+    other = next((one for one in ledger.figures if _key(one) == _key(row)), None)
+    return representative(other, ledger) if other is not None else None
+
+
+def _unreached(bench: Bench) -> Answer:
+    ledger = bench.base
+    why = ledger.failure or next(iter(ledger.gaps), "")
+    return nothing(Reason.NOT_REACHED, f"no figure made of losses was shown{': ' + why if why else ''}")
+
+
+def figure_scale(bench: Bench, question: Question) -> Answer:
+    """The figure over the same figure where every symbol of the factor is one."""
+    rows = _rows(bench, question)
+    if not rows:
+        return _unreached(bench)
+    unit = question.unit if question.unit is not None else ONE
+    predicted = in_numbers(unit, bench)
+    whole = _ones(Unit(batch=1, batches=1, log=1, scale=1, window=1))
+    ones = whole if unit.is_one else _ones(unit)
+    closest = Answer(predicted=predicted)
+    for row, value in rows:
+        reference = _value(bench.run(**ones), row)
+        if not reference:
+            continue
+        ratio = value / reference
+        unscaled = _value(bench.run(**whole), row)
+        broken = not unscaled or not same(value / unscaled, 1.0)
+        if same(ratio, predicted):
+            return Answer(ratio, predicted, broken, True, figure=row)
+        if closest.measured is None:
+            closest = Answer(ratio, predicted, broken, False, figure=row)
+    if closest.measured is None:
+        return nothing(Reason.NOT_REACHED, "the figure does not appear in the world at one")
+    if bench.base.taints:
+        return nothing(Reason.UNMODELLED_SCALING, "; ".join(bench.base.taints[:3]))
+    return closest
+
+
+def figure_share(bench: Bench, question: Question) -> Answer:
+    """The figure where passes and batches differ in size, over the same where there is one batch of one."""
+    ones = {"batch_size": 1, "batches": 1, "window": 1, "epochs": 1, "log": 1}
+    uneven = {"validation": 7, "last_batch": _UNEVEN_LAST}
+    rows = _rows(bench, question)
+    if not rows:
+        return _unreached(bench)
+    answer = Answer()
+    for row, _ in rows:
+        value, reference = _value(bench.run(**uneven), row), _value(bench.run(**ones), row)
+        if not value or not reference:
+            continue
+        ratio = value / reference
+        broken = not same(ratio, 1.0, 0.02)
+        if broken or answer.measured is None:
+            answer = Answer(ratio, None, broken, broken, figure=row)
+        if broken and row.line in question.lines:
+            return answer
+    return answer if answer.measured is not None else _unreached(bench)
+
+
+def figure_batches(bench: Bench, question: Question) -> Answer:
+    """The share of a pass's batches in the figure; for a figure that grows, the second pass over the first."""
+    rows = _rows(bench, question)
+    if not rows:
+        return _unreached(bench)
+    grows = question.words.startswith("×")
+    if grows or not question.words:
+        answer = _growth(bench, rows)
+        if answer.broken or grows:
+            return answer
+    batches = 4
+    small = {"batches": batches, "window": min(2, bench.settings.shape.window)}
+    answer = Answer(None, 1 / batches)
+    base = bench.run(**small)
+    for row, _ in rows:
+        if not question.words and not _ends_a_pass(row, base):
+            continue
+        value = _value(base, row)
+        moved = [
+            place
+            for place in range(batches)
+            if value is not None and not same(_value(bench.run(**small, raised=frozenset({place})), row), value, 1e-6)
+        ]
+        share = len(moved) / batches
+        if moved == [batches - 1]:
+            return Answer(share, 1 / batches, True, True, figure=row)
+        if answer.measured is None and moved:
+            answer = Answer(share, 1 / batches, False, False, figure=row)
+    return answer if answer.measured is not None else _unreached(bench)
+
+
+def _ends_a_pass(row: FigureRow, ledger: Ledger) -> bool:
+    return in_first_pass(row, ledger) == 1
+
+
+def _growth(bench: Bench, rows: list[tuple[FigureRow, float]]) -> Answer:
+    ledger = bench.run(rounds=2)
+    for row, _ in rows:
+        full = next((one for one in ledger.figures if _key(one) == _key(row)), row)
+        later = [value for value, at in zip(full.values, full.at, strict=True) if at > ledger.first_pass]
+        first = representative(full, ledger)
+        if later and first and in_first_pass(full, ledger) == 1 and same(later[0] / first, 2.0):
+            return Answer(later[0] / first, 2.0, True, True, figure=row)
+    return Answer(1.0, 2.0, figure=rows[0][0])
+
+
+def figure_last_batch(bench: Bench, question: Question) -> Answer:
+    """The weight of an item in a short last batch over that of an item in any other batch."""
+    rows = _rows(bench, question)
+    if not rows:
+        return _unreached(bench)
+    shape = bench.settings.shape
+    predicted = shape.batch_size / _UNEVEN_LAST
+    base = bench.run(last_batch=_UNEVEN_LAST)
+    answer = Answer(None, predicted)
+    for row, _ in rows:
+        value = _value(base, row)
+        first = _value(bench.run(last_batch=_UNEVEN_LAST, raised=frozenset({0})), row)
+        last = _value(bench.run(last_batch=_UNEVEN_LAST, raised=frozenset({shape.batches - 1})), row)
+        if value is None or first is None or last is None or same(first, value, 1e-7) or same(last, value, 1e-7):
+            continue
+        ratio = (last - value) / _UNEVEN_LAST / ((first - value) / shape.batch_size)
+        if same(ratio, predicted, 1e-3):
+            return Answer(ratio, predicted, True, True, figure=row)
+        if answer.measured is None:
+            answer = Answer(ratio, predicted, not same(ratio, 1.0, 1e-3), False, figure=row)
+    return answer if answer.measured is not None else _unreached(bench)
+
+
+def figure_curve(bench: Bench, question: Question) -> Answer:
+    """The figure at twice the loss over twice the figure."""
+    rows = _rows(bench, question)
+    if not rows:
+        return _unreached(bench)
+    answer = Answer(1.0, None, figure=rows[0][0])
+    for row, value in rows:
+        doubled = _value(bench.run(doubled=True), row)
+        if doubled is None or not value:
+            continue
+        mixed = bench.run(raised=frozenset(range(0, bench.settings.shape.batches, 2)))
+        halfway = _value(mixed, row)
+        # a nonlinear figure of the whole set is not the mean of those of its halves
+        if halfway is not None and not same(doubled / value, 2.0) and same(halfway, (value + doubled) / 2):
+            return Answer(doubled / value / 2, None, True, True, figure=row)
+    return answer
+
+
+def figure_pair(bench: Bench, question: Question) -> Answer:
+    """The training figure over the validation figure on the finding's line."""
+    if question.unit is None:
+        return _pairs(bench)
+    predicted = in_numbers(question.unit, bench)
+    here = [(row, value) for row, value in _rows(bench, question) if row.line in question.lines[:1]]
+    if len(here) < 2:
+        return nothing(Reason.NOT_REACHED, "the two figures are not shown on one line")
+    closest = Answer(predicted=predicted)
+    for left, one in here:
+        for right, two in here:
+            if left is right or not two:
+                continue
+            ones = bench.run(**_ones(question.unit))
+            first, second = _value(ones, left), _value(ones, right)
+            if not first or not second:
+                continue
+            ratio = one / two / (first / second)
+            if same(ratio, predicted):
+                return Answer(ratio, predicted, True, True, figure=left)
+            if closest.measured is None:
+                closest = Answer(ratio, predicted, not same(ratio, 1.0), False, figure=left)
+    return closest if closest.measured is not None else _unreached(bench)
+
+
+def _pairs(bench: Bench) -> Answer:
+    rows = _rows(bench, Question((), None))
+    answer = Answer(1.0, None)
+    for (left, one), (right, two) in pairwise(sorted(rows, key=lambda row: (row[0].line, row[0].column))):
+        if left.line == right.line and two and not same(one / two, 1.0):
+            answer = Answer(one / two, None, True, True, figure=left)
+    return answer if rows else _unreached(bench)
+
+
+def figure_local(bench: Bench, question: Question) -> Answer:
+    """How far the figure moves when the loss of another process does."""
+    rows = _rows(bench, question)
+    if not rows:
+        return _unreached(bench)
+    foreign = bench.run(foreign=5.0)
+    for row, value in rows:
+        other = _value(foreign, row)
+        if other is not None:
+            moved = other - value
+            if not moved or row.line in question.lines:
+                return Answer(moved, 0.0, not moved, not moved, figure=row)
+    return Answer(1.0, 0.0, figure=rows[0][0])
+
+
+def graphs_alive(bench: Bench, question: Question) -> Answer:
+    """The graphs of past batches that are alive at once, over the batches of a pass."""
+    window = bench.run(window=1)
+    short = bench.run(window=1, batches=6)
+    if not window.backwards and not figures_reached(bench) and not window.graphs:
+        return _unreached(bench)
+    grows = window.graphs >= 10 and window.graphs > short.graphs
+    return Answer(float(window.graphs), float(bench.settings.shape.batches), grows, grows)
+
+
+def loss_changed(bench: Bench, question: Question) -> Answer:
+    """A loss after another name of it was changed in place, over the loss as it was made."""
+    ledger = bench.base
+    if not ledger.backwards and not figures_reached(bench):
+        return _unreached(bench)
+    broken = not same(ledger.changed, 1.0)
+    return Answer(ledger.changed, None, broken, broken)
+
+
+MEASURES: dict[Claim, Measure] = {
+    Claim.GRADIENT_SCALE: gradient_scale,
+    Claim.MICRO_BATCH_RATIO: micro_batch_ratio,
+    Claim.LEFT_OVER: left_over,
+    Claim.SHORT_WINDOW: short_window,
+    Claim.FIRST_WINDOW: first_window,
+    Claim.SURVIVING_SHARE: surviving_share,
+    Claim.ITEM_RATIO: item_ratio,
+    Claim.MASKED_SHARE: masked_share,
+    Claim.STALE_GRADIENT: stale_gradient,
+    Claim.CLIPPED_SCALE: clipped_scale,
+    Claim.SCALER_ORDER: scaler_order,
+    Claim.FIGURE_SCALE: figure_scale,
+    Claim.FIGURE_SHARE: figure_share,
+    Claim.FIGURE_BATCHES: figure_batches,
+    Claim.FIGURE_LAST_BATCH: figure_last_batch,
+    Claim.FIGURE_CURVE: figure_curve,
+    Claim.FIGURE_PAIR: figure_pair,
+    Claim.FIGURE_LOCAL: figure_local,
+    Claim.GRAPHS_ALIVE: graphs_alive,
+    Claim.LOSS_CHANGED: loss_changed,
+    Claim.NO_GRADIENT: no_gradient,
+    Claim.CLIP_ORDER: clip_order,
+    Claim.SCHEDULER_PACE: scheduler_pace,
+}
+
+GRADIENTS = frozenset(
+    {
+        Claim.GRADIENT_SCALE,
+        Claim.MICRO_BATCH_RATIO,
+        Claim.LEFT_OVER,
+        Claim.SHORT_WINDOW,
+        Claim.FIRST_WINDOW,
+        Claim.SURVIVING_SHARE,
+        Claim.ITEM_RATIO,
+        Claim.STALE_GRADIENT,
+    }
+)
+"""Claims that need optimizer steps."""
+
+
+def reached(claim: Claim, bench: Bench) -> bool:
+    """Whether a bench gets to what a claim speaks of."""
+    if claim in GRADIENTS:
+        return steps_reached(bench)
+    if claim in (Claim.CLIPPED_SCALE, Claim.SCALER_ORDER, Claim.CLIP_ORDER, Claim.NO_GRADIENT, Claim.SCHEDULER_PACE):
+        return bool(bench.base.steps)
+    if claim in (Claim.GRAPHS_ALIVE, Claim.LOSS_CHANGED, Claim.MASKED_SHARE):
+        return bool(bench.base.backwards) or figures_reached(bench)
+    return figures_reached(bench)

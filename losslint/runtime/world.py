@@ -1,0 +1,596 @@
+"""The tiny world: a vector `gain` on the device, of which each entry *is* the loss of one item.
+
+After backward the gradient of an entry is the weight with which that item entered: nothing is approximated and no
+model is needed. Every optimizer has a vector of its own, so that two of them can be told apart; a batch's loss is the
+first one's entries plus zeros that only carry the others' gradients.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from losslint.runtime import things
+from losslint.runtime.ledger import BatchUse, Event, FigureRow, Ledger, StepRow
+from losslint.runtime.ledger import Shape as WorldShape
+from losslint.runtime.things import DATA, DATASET, Thing, batch_of
+
+CAPACITY = 2048
+"""Items that a run may draw."""
+SCALE = 1024.0
+"""The AMP scale at the start of a run."""
+LOG = 3
+"""Batches in a logging interval."""
+
+
+class _Mark:
+    """Lives as long as the graph that it hangs on."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Enough(BaseException):
+    """The run has shown all that it needs to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch that was drawn: its number in the run, its pass and place in it, its items `start … start + items`."""
+
+    number: int
+    loader: str
+    passage: int
+    place: int
+    start: int
+    items: int
+
+    def part(self, start: int, stop: int) -> Batch:
+        """A piece of it."""
+        stop = min(stop, self.items)
+        return replace(self, start=self.start + min(start, stop), items=max(0, stop - start))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One experiment. `doubled`: all losses are 2 instead of 1; `raised`: the places of a pass whose losses are 2;
+    `uneven`: batches hold different numbers of items that count; `validation`: batches in a validation pass;
+    `foreign`: the loss on the other process; `forced`: the outcome wanted of a condition, by place; `once`: a
+    condition that is true on one step only; `given`: parameters whose default is None are given."""
+
+    shape: WorldShape
+    log: int = LOG
+    doubled: bool = False
+    raised: frozenset[int] = frozenset()
+    uneven: bool = False
+    validation: int = 0
+    foreign: float = 0.0
+    forced: tuple[tuple[int, bool], ...] = ()
+    once: int | None = None
+    given: bool = False
+    scale: float = SCALE
+
+
+class Optimizer:
+    """Records what a step would have taken. Not a `torch.optim.Optimizer`: constructing one imports the compiler."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.name = world, name
+        self.gain = world.new_gain()
+        self.param_groups = [{"params": [self.gain], "lr": 0.1, "initial_lr": 0.1, "weight_decay": 0.0, "momentum": 0.0}]
+        self.state: dict[Any, Any] = {}
+        self.defaults = {"lr": 0.1}
+        self.pending: list[int] = []
+        self.lost: list[int] = []
+        self.gate: Any = None
+
+    def step(self, closure: Any = None, **options: Any) -> Any:
+        """Takes the gradient down; what a step closed over is run first."""
+        if self.gate is not None and not self.gate():
+            return None
+        if callable(closure) and not isinstance(closure, Thing):
+            self.world.closures += 1
+            with torch.enable_grad():
+                closure()
+        self.world.stepped(self)
+        return None
+
+    def zero_grad(self, set_to_none: Any = True) -> None:
+        """Forgets the gradient."""
+        if self.gate is not None and not self.gate():
+            return
+        self.world.zeroed(self)
+        if set_to_none is not False:
+            self.gain.grad = None
+        elif self.gain.grad is not None:
+            self.gain.grad.zero_()
+
+    def add_param_group(self, group: Any) -> None:
+        """Nothing else is trained here."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty."""
+        return {}
+
+    def load_state_dict(self, *arguments: Any) -> None:
+        """Nothing to load."""
+
+    def backward(self, loss: Any, *arguments: Any, **options: Any) -> None:
+        """The old mixed-precision optimizers' own backward."""
+        self.world.backward(loss)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return Thing(f"optimizer.{name}")
+
+
+class Loader:
+    """A loader of a few batches, of which the last of a pass may be short."""
+
+    def __init__(self, world: World, name: str, drop_last: bool = False, dataset: Thing | None = None) -> None:
+        self.world, self.name, self.drop_last = world, name, drop_last
+        self.dataset = dataset if dataset is not None else Thing(name, DATASET)
+        self.sampler = Thing("sampler")
+        self.batch_sampler = self.sampler
+        self.accelerator: Any = None
+        self.batches: Iterator[Any] | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Items in a full batch."""
+        return self.world.settings.shape.batch_size
+
+    def sizes(self) -> list[int]:
+        """The items of each batch of a pass."""
+        sizes = self.world.sizes(self.name)
+        return sizes[:-1] if self.drop_last and sizes[-1] < self.batch_size else sizes
+
+    def __len__(self) -> int:
+        return len(self.sizes())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        passage = self.world.new_passage(self.name)
+        sizes = self.sizes()
+        for place, items in enumerate(sizes):
+            if self.accelerator is not None:
+                self.accelerator.at_end = place == len(sizes) - 1
+            yield self.world.new_batch(self.name, passage, place, items)
+
+    def __next__(self) -> Any:
+        if self.batches is None:
+            self.batches = iter(self)
+        try:
+            return next(self.batches)
+        except StopIteration:
+            self.batches = iter(self)
+            return next(self.batches)
+
+    def __getitem__(self, key: Any) -> Any:
+        return next(self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name in ("batch", "data", "next", "get_batch", "next_batch", "sample"):
+            return lambda *arguments, **options: next(self)
+        if "epoch_size" in name or name in ("num_batches", "n_batches"):
+            return len(self)
+        return Thing(f"loader.{name}")
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self
+
+
+class Scaler(torch.amp.GradScaler):
+    """The real scaler, which also notes when it was asked for what."""
+
+    def __init__(self, world: World, enabled: bool = True) -> None:
+        super().__init__(world.device.type, init_scale=world.settings.scale, growth_interval=10**9, enabled=enabled)
+        self.world = world
+        self.adapted: dict[int, Any] = {}
+        self.stepping = False
+
+    def _real(self, optimizer: Any) -> Any:
+        """The optimizer itself, or a stand-in where it wears the clothes of a class of the user's."""
+        if isinstance(optimizer, Optimizer):
+            return optimizer
+        known = self.adapted.get(id(optimizer))
+        if known is None:
+            inner = next((v for v in vars(optimizer).values() if isinstance(v, Optimizer)), None)
+            inner = inner or self.world.optimizer("optimizer")
+            known = self.adapted[id(optimizer)] = _Wrapped(optimizer, inner)
+        return known
+
+    def _ready(self) -> None:
+        if self.is_enabled() and self._scale is None:
+            self.world.assume("the scaler was used before")
+            self._lazy_init_scale_growth_tracker(self.world.device)
+
+    def scale(self, outputs: Any) -> Any:
+        """Multiplies a loss by the scale."""
+        if isinstance(outputs, Thing):
+            outputs = outputs._loss()
+        return super().scale(outputs)
+
+    def unscale_(self, optimizer: Any) -> None:
+        """Divides the gradients by the scale."""
+        self._ready()
+        self.world.event("unscale")
+        super().unscale_(self._real(optimizer))
+
+    def step(self, optimizer: Any, *arguments: Any, **options: Any) -> Any:
+        """Unscales where that was not done, and steps."""
+        self._ready()
+        self.stepping = True
+        try:
+            return super().step(self._real(optimizer), *arguments, **options)
+        finally:
+            self.stepping = False
+
+    def update(self, new_scale: Any = None) -> None:
+        """Starts the next round."""
+        self.world.event("update")
+        super().update()
+
+    def __call__(self, loss: Any, optimizer: Any, *arguments: Any, **options: Any) -> Any:
+        """timm's contract: backward, and unless told otherwise unscale, clip, step and update."""
+        self.world.assume("the scaler keeps timm's contract: backward, and a step where an update is asked for")
+        self.world.backward(self.scale(loss))
+        if options.get("need_update", True) is not False and options.get("update_grad", True) is not False:
+            self.unscale_(optimizer)
+            self.step(optimizer)
+            self.update()
+        return torch.tensor(1.0)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return Thing(f"scaler.{name}")
+
+
+class _Wrapped:
+    """An optimizer inside an object of the user's, as the scaler has to see it."""
+
+    def __init__(self, outer: Any, inner: Optimizer) -> None:
+        self.param_groups = inner.param_groups
+        self.step = outer.step
+
+
+class World:
+    """One run: what was drawn, what was backpropagated, stepped on and shown."""
+
+    def __init__(self, settings: Settings, device: torch.device) -> None:
+        self.settings = settings
+        self.device = device
+        self.ledger = Ledger(settings.shape)
+        self.gains: list[torch.nn.Parameter] = []
+        self.optimizers: dict[str, Optimizer] = {}
+        self.scaler: Scaler | None = None
+        self.batches: list[Batch] = []
+        self.passages: dict[str, int] = {}
+        self.drawn = 0
+        self.tick = 0
+        self.drawn_tick = -1
+        self.loaders: dict[str, Loader] = {}
+        self.closures = 0
+        self.line = 0
+        self.figures: dict[int, tuple[list[float], list[int]]] = {}
+        self.foreign_calls = 0
+        self.values = torch.ones(CAPACITY)
+        self.polarity = False
+        self.asked = 0
+        self.roles: Any = None
+        self.marks: dict[Any, int] = {}
+        self.fresh: list[tuple[torch.Tensor, Any, float]] = []
+
+    # ------------------------------------------------------------ notes
+
+    def taint(self, what: str) -> None:
+        """Scales can no longer be trusted."""
+        if what not in self.ledger.taints:
+            self.ledger.taints.append(what)
+
+    def assume(self, what: str) -> None:
+        """Something was put in a real object's place, or taken for granted."""
+        if what not in self.ledger.assumes and len(self.ledger.assumes) < 40:
+            self.ledger.assumes.append(what)
+
+    def event(self, kind: str, value: float = 1.0) -> None:
+        """Something happened at the line that is running."""
+        self.ledger.events.append(Event(kind, self.line, self.drawn, value))
+
+    def unknown(self, natural: bool) -> bool:
+        """An unknown truth: as it would be, or the other way round when the world looks at the other way."""
+        self.asked += 1
+        return not natural if self.polarity else natural
+
+    # ------------------------------------------------------------ batches
+
+    def sizes(self, loader: str) -> list[int]:
+        """The items of each batch in a pass over a loader."""
+        shape = self.settings.shape
+        count = self.settings.validation if self.settings.validation and is_validation(loader) else shape.batches
+        return [shape.batch_size] * (count - 1) + [shape.last_batch]
+
+    def samples(self, name: str) -> int:
+        """The samples of a data set."""
+        return sum(self.sizes(name))
+
+    def new_passage(self, loader: str) -> int:
+        """The number of a new pass over a loader, from 1."""
+        self.passages[loader] = self.passages.get(loader, 0) + 1
+        return self.passages[loader]
+
+    def new_batch(self, loader: str, passage: int, place: int, items: int) -> Thing:
+        """Draws a batch."""
+        self._look_back()
+        start = self.batches[-1].start + self.batches[-1].items if self.batches else 0
+        if passage > 1 and not self.ledger.first_pass:
+            self.ledger.first_pass = self.drawn
+        if start + items > CAPACITY:
+            raise Enough
+        batch = Batch(self.drawn, loader, passage, place, start, items)
+        self.batches.append(batch)
+        self.drawn += 1
+        self.drawn_tick = self.tick
+        value = 2.0 if self.settings.doubled or place in self.settings.raised else 1.0
+        if value != 1.0:
+            for gain in self.gains:
+                with torch.no_grad():
+                    gain[start : start + items] = value
+            self.values[start : start + items] = value
+        return Thing("batch", DATA, batch)
+
+    def draw(self, name: str) -> Thing:
+        """The next batch of an endless source."""
+        loader = self.loaders.setdefault(name, Loader(self, name))
+        batch: Thing = next(loader)
+        return batch
+
+    def current(self) -> Batch:
+        """The batch of this iteration: the one that was drawn last, or a new one where the iteration drew none."""
+        if not self.batches or self.drawn_tick != self.tick:
+            thing = self.draw("data")
+            assert thing._batch is not None
+            return thing._batch
+        return self.batches[-1]
+
+    def items(self, batch: Batch | None) -> int:
+        """The items of a batch; without one, those of the batch of this iteration or of a full one."""
+        if batch is not None:
+            return batch.items
+        if self.batches and self.drawn_tick == self.tick:
+            return self.batches[-1].items
+        return self.settings.shape.batch_size
+
+    def valid(self, batch: Batch | None) -> int:
+        """The items of a batch that count."""
+        batch = batch or self.current()
+        return _counting(batch) if self.settings.uneven else batch.items
+
+    def mask(self, batch: Batch | None, like: torch.Tensor) -> torch.Tensor:
+        """Ones for the items that count."""
+        batch = batch or self.current()
+        mask = torch.zeros_like(like)
+        mask[: _counting(batch) if self.settings.uneven else len(like)] = 1
+        return mask.detach()
+
+    # ------------------------------------------------------------ losses
+
+    def new_gain(self) -> torch.nn.Parameter:
+        """A vector for one more optimizer; the first one has the world's own."""
+        if self.gains and not self.optimizers:
+            return self.gains[0]
+        values = self.values.to(self.device, copy=True)
+        self.gains.append(torch.nn.Parameter(values))
+        return self.gains[-1]
+
+    def losses(self, batch: Batch | None) -> torch.Tensor:
+        """The losses of a batch's items."""
+        batch = batch or self.current()
+        if not self.gains:
+            self.gains.append(torch.nn.Parameter(self.values.to(self.device, copy=True)))
+        span = slice(batch.start, batch.start + batch.items)
+        value = self.gains[0][span]
+        for gain in self.gains[1:]:
+            value = value + (gain[span] - gain[span].detach())
+        if value.grad_fn is not None:
+            mark = _Mark()
+            value.grad_fn.metadata["mark"] = mark
+            self.marks[weakref.ref(mark)] = batch.number
+        return value
+
+    def made(self, loss: torch.Tensor) -> torch.Tensor:
+        """Remembers a loss, to see whether it is still what it was when the next batch is drawn."""
+        if loss.dim() == 0 and loss.requires_grad:
+            self.fresh.append((loss, loss.grad_fn, float(loss.detach())))
+        return loss
+
+    def _look_back(self) -> None:
+        """Counts the graphs of past batches that are still alive, and the losses that another name changed."""
+        for loss, origin, value in self.fresh:
+            if value and loss.grad_fn is origin and float(loss.detach()) != value:
+                self.ledger.changed = float(loss.detach()) / value
+        self.fresh.clear()
+        self.marks = {mark: number for mark, number in self.marks.items() if mark() is not None}
+        self.ledger.graphs = max(self.ledger.graphs, len(set(self.marks.values())))
+
+    def criterion(self, name: str, arguments: Sequence[Any], options: dict[str, Any], default: str = "mean") -> Any:
+        """A loss function: the losses of its batch, reduced as the code asks."""
+        batch = batch_of(*arguments, *options.values())
+        losses = self.losses(batch)
+        reduction = options.get("reduction", default)
+        if options.get("size_average") is False:
+            reduction = "sum"
+        if options.get("reduce") is False:
+            reduction = "none"
+        weights = torch.ones_like(losses)
+        if self.settings.uneven and options.get("ignore_index") is not None:
+            weights = self.mask(batch, losses)
+        elif self.settings.uneven and options.get("weight") is not None:
+            weights = weights + 2 * (torch.arange(len(losses), device=losses.device) < self.valid(batch))
+        if reduction == "sum":
+            return self.made((losses * weights).sum())
+        if reduction == "none":
+            return losses * weights
+        if reduction not in ("mean", "batchmean", "elementwise_mean"):
+            self.assume(f"`{name}` reduces to a mean")
+        return self.made((losses * weights).sum() / weights.sum() if self.settings.uneven else losses.mean())
+
+    # ------------------------------------------------------------ gradients
+
+    def backward(self, loss: Any, *arguments: Any, **options: Any) -> None:
+        """Backpropagates, and notes which batches the gradient changed for."""
+        if isinstance(loss, Thing):
+            loss = loss._loss()
+        if isinstance(loss, (list, tuple)):
+            for one in loss:
+                self.backward(one, *arguments, **options)
+            return
+        if not isinstance(loss, torch.Tensor):
+            raise TypeError("backward of something that is no loss")
+        self.made(loss)
+        options.pop("retain_graph", None)
+        before = [None if gain.grad is None else gain.grad.clone() for gain in self.gains]
+        self.ledger.backwards += 1
+        if self.ledger.backwards > 600:
+            raise Enough
+        _BACKWARD(loss.sum() if loss.dim() else loss, *arguments[:1], retain_graph=True)
+        self.event("backward")
+        for optimizer in self.optimizers.values():
+            place = next(i for i, gain in enumerate(self.gains) if gain is optimizer.gain)
+            for number in self._changed(before[place], optimizer.gain.grad):
+                if number not in optimizer.pending:
+                    optimizer.pending.append(number)
+
+    def _changed(self, before: torch.Tensor | None, after: torch.Tensor | None) -> list[int]:
+        if after is None:
+            return []
+        moved = after if before is None else after - before
+        return [batch.number for batch in self.batches if bool(moved[batch.start : batch.start + batch.items].any())]
+
+    def optimizer(self, name: str) -> Optimizer:
+        """The optimizer of a name."""
+        if name not in self.optimizers:
+            made = Optimizer(self, name)
+            self.optimizers[name] = made
+        return self.optimizers[name]
+
+    def new_optimizer(self, name: str) -> Optimizer:
+        """One more optimizer."""
+        count = sum(known == name or known.startswith(f"{name} ") for known in self.optimizers)
+        return self.optimizer(f"{name} {count + 1}" if count else name)
+
+    def stepped(self, optimizer: Optimizer) -> None:
+        """Writes a step into the ledger."""
+        self.event("step")
+        fresh, stale = [], []
+        if optimizer.gain.grad is not None:
+            gradient = optimizer.gain.grad.detach().double().cpu()
+            for batch in self.batches:
+                weights = tuple(gradient[batch.start : batch.start + batch.items].tolist())
+                if batch.number in optimizer.pending:
+                    fresh.append(BatchUse(batch.number, batch.passage, batch.place, weights))
+                elif any(weights):
+                    stale.append(BatchUse(batch.number, batch.passage, batch.place, weights))
+        through = self.scaler is not None and self.scaler.stepping
+        row = StepRow(optimizer.name, self.line, through, tuple(fresh), tuple(stale), tuple(optimizer.lost), self.drawn)
+        self.ledger.steps.append(row)
+        optimizer.pending = []
+        optimizer.lost = []
+        if len(self.ledger.steps) > 240:
+            raise Enough
+
+    def zeroed(self, optimizer: Optimizer) -> None:
+        """Notes what a zeroing throws away."""
+        self.event("zero")
+        optimizer.lost += optimizer.pending
+        optimizer.pending = []
+
+    def zero_all(self) -> None:
+        """`model.zero_grad()`."""
+        for optimizer in self.optimizers.values():
+            self.zeroed(optimizer)
+        for gain in self.gains:
+            gain.grad = None
+
+    def clipped(self, *arguments: Any, **options: Any) -> torch.Tensor:
+        """A clip: the gradient is measured, and left as it is."""
+        total = sum(float(gain.grad.double().sum()) for gain in self.gains if gain.grad is not None)
+        self.event("clip", total)
+        return torch.tensor(abs(total))
+
+    def new_scaler(self, enabled: Any = True) -> Scaler:
+        """A gradient scaler."""
+        known = self.scaler
+        if known is None or known.is_enabled() != (enabled is not False):
+            known = self.scaler = Scaler(self, enabled is not False)
+        return known
+
+    # ------------------------------------------------------------ figures
+
+    def figure(self, place: int, value: float) -> None:
+        """Notes a value that passed a place."""
+        values, at = self.figures.setdefault(place, ([], []))
+        if len(values) < 500:
+            values.append(value)
+            at.append(self.drawn)
+
+    def close(self, places: Sequence[Any]) -> Ledger:
+        """The ledger of the run."""
+        self._look_back()
+        self.ledger.first_pass = self.ledger.first_pass or self.drawn
+        self.ledger.closures = self.closures
+        self.ledger.optimizers = len({step.optimizer for step in self.ledger.steps})
+        self.ledger.figures = [
+            FigureRow(places[key].line, places[key].column, places[key].kind, places[key].text, tuple(v), tuple(at))
+            for key, (v, at) in self.figures.items()
+        ]
+        return self.ledger
+
+    # ------------------------------------------------------------ calls of unknown things
+
+    def role(self, name: str, owner: str = "") -> Any:
+        """What a name stands for."""
+        return self.roles(self, name, owner)
+
+    def base_class(self, name: str) -> type:
+        """A class to derive from, in place of one that is out of reach."""
+        from losslint.runtime.libraries import base_class
+
+        return base_class(self, name)
+
+    def call(self, thing: Thing, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """A call of a thing."""
+        from losslint.runtime.libraries import call_thing
+
+        return call_thing(self, thing, arguments, options)
+
+    def function(self, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """A function of torch that got a thing."""
+        from losslint.runtime.libraries import call_function
+
+        return call_function(self, name, arguments, options)
+
+
+def is_validation(name: str) -> bool:
+    """Whether a name speaks of data that is not trained on."""
+    return bool(_VALIDATION.search(name))
+
+
+_VALIDATION = re.compile(r"(?<![a-z])(val(?!u)|valid|eval|dev(?!ic)|test)", re.I)
+_BACKWARD = torch.Tensor.backward
+
+
+def _counting(batch: Batch) -> int:
+    """How many items of a batch count where batches are uneven: 1, 2, 3, 4 from batch to batch."""
+    return min(batch.items, 1 + batch.number % 4)
+
