@@ -172,8 +172,9 @@ def binary(
     if kind_left is int and kind_right is int:
         return _exact_arithmetic(op, left, right)
     first, second = number(ev, left), number(ev, right)
-    if op == "%" and first is not None:
-        return _modulo(ev, first, right, second, node)
+    counted = op == "//" and first is not None and first.kinds == COUNT and ev.world.live
+    if first is not None and (op == "%" or (counted and static_key(right) is not None)):
+        return _cycle(ev, op, first, right, second, node)
     if first is not None and second is not None:
         return _numbers(ev, op, first, second)
     if kind_left is str or kind_right is str or kind_left is Text or kind_right is Text:
@@ -190,7 +191,15 @@ def binary(
 
 def _unknown(ev: Evaluator, op: str, left: Any, right: Any) -> Unknown:
     path = f"({_path(ev, left)} {op} {_path(ev, right)})"
-    return Unknown(path, varies(left) or varies(right), tainted(left) or tainted(right))
+    made = Unknown(path, varies(left) or varies(right), tainted(left) or tainted(right))
+    made.kinds = kinds_of(ev, left) | kinds_of(ev, right)
+    return made
+
+
+def kinds_of(ev: Evaluator, value: Any) -> int:
+    """What a number counts, or the numbers that went into an unknown value."""
+    known = number(ev, value)
+    return known.kinds if known is not None else getattr(value, "kinds", 0)
 
 
 def _path(ev: Evaluator, value: Any) -> str:
@@ -266,7 +275,8 @@ def _coded(ev: Evaluator, value: Number, kinds: int) -> Exact:
     return value.coded
 
 
-def _modulo(ev: Evaluator, left: Number, right: Any, known: Number | None, node: ir.Node) -> Any:
+def _cycle(ev: Evaluator, op: str, left: Number, right: Any, known: Number | None, node: ir.Node) -> Any:
+    """A count modulo a number, or how often the number goes into it: what gates are made of."""
     key = static_key(right)
     if key is not None and left.kinds != LITERAL and (known is None or known.kinds == LITERAL):
         known = ev.log_window(key, node)
@@ -274,7 +284,7 @@ def _modulo(ev: Evaluator, left: Number, right: Any, known: Number | None, node:
         return Unknown("remainder", varies=bool(ev.world.live))
     if key is not None:
         ev.world.candidates.setdefault(key, node)
-    return left.value % known.value
+    return left.value % known.value if op == "%" else left.value // known.value
 
 
 # ---------------------------------------------------------------- forms

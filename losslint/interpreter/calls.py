@@ -309,9 +309,9 @@ def construct(ev: Evaluator, cls: ClassValue, args: list[Any], kwargs: dict[str,
     if inherits(cls, "DataLoader"):
         return Loader(name)
     if inherits(cls, "Optimizer"):
-        return Thing("optimizer", ev.optimizer(name, node), {})
+        return ev.make("optimizer", name, args, kwargs, node)
     if inherits(cls, "_LRScheduler", "LRScheduler", "LambdaLR"):
-        return Thing("scheduler", name, {})
+        return ev.make("scheduler", name, args, kwargs, node)
     if inherits(cls, "dict", "defaultdict"):
         return Bag(kwargs)
     for kind, kinds in (("mean", ("_WeightedLoss", "_Loss")),):

@@ -35,7 +35,7 @@ from losslint.interpreter.values import (
     Unknown,
     key_of,
 )
-from losslint.interpreter.world import Reset, World
+from losslint.interpreter.world import Made, Reset, World
 from losslint.lowering import ir
 
 
@@ -606,6 +606,14 @@ class Evaluator:
                 return path
         made.append((self.unique(kind), world.now()))
         return made[-1][0]
+
+    def make(self, kind: str, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Node | None) -> Thing:
+        """An optimizer or a scheduler, remembered with what it was made with."""
+        path = self.optimizer(name, node) if kind == "optimizer" else self.unique(name)
+        if node is not None:
+            world = self.world
+            world.made[path] = Made(kind, name, node, tuple(args), kwargs, world.current, world.now())
+        return Thing(kind, path, {})
 
     def log_window(self, key: Key, node: ir.Node) -> Number:
         """The modulus of a gate that is not known to be the window: a log window until a run proves otherwise."""

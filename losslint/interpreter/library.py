@@ -92,9 +92,9 @@ def _called(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: dict[s
         ev.world.clip(node)
         return Unknown("norm", varies=True)
     if ".lr_scheduler" in path or (name[:1].isupper() and roles.is_scheduler(name)) or _gives_scheduler(name):
-        return Thing("scheduler", name, {})
+        return ev.make("scheduler", name, args, kwargs, node)
     if name[:1].isupper() and (".optim" in path or roles.is_optimizer(name)) and "Wrapper" not in name:
-        return Thing("optimizer", ev.optimizer(name, node), {})
+        return ev.make("optimizer", name, args, kwargs, node)
     if name in SCALER_CALLABLES:
         return Thing("scaler_callable", name, {})
     if name == "from_pretrained" and root == "transformers" and "For" in path:

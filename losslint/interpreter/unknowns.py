@@ -132,7 +132,7 @@ def call_unknown(ev: Evaluator, callee: Unknown, args: list[Any], kwargs: dict[s
     name = roles.last(callee.path)
     everything = [*args, *kwargs.values()]
     if roles.is_optimizer(name) and name[:1].isupper():
-        return Thing("optimizer", ev.optimizer(name, node), {})
+        return ev.make("optimizer", name, args, kwargs, node)
     if args and isinstance(args[0], (Linear, Tensor)) and "scaler" in name.lower() and len(args) > 1:
         return frameworks.scaler_callable(ev, args, kwargs, node)
     # a loss function made by something out of sight is known by the name it was given

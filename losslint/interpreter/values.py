@@ -61,9 +61,9 @@ class Number:
 class Unknown:
     """A value that is not followed. `varies`: it may change from step to step. `tainted`: a loss went into it.
     `condition` is the atom of a comparison, so that two spellings of one test are decided alike; `likely` is what a
-    condition that varies is on an ordinary step."""
+    condition that varies is on an ordinary step; `kinds` is what the numbers count that went into it."""
 
-    __slots__ = ("condition", "likely", "path", "tainted", "varies")
+    __slots__ = ("condition", "kinds", "likely", "path", "tainted", "varies")
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class Unknown:
         self.tainted = tainted
         self.condition = condition
         self.likely = likely
+        self.kinds = 0
 
 
 class Site:

@@ -168,6 +168,25 @@ class LossCall(NamedTuple):
         return self.arguments[1] if len(self.arguments) > 1 else self.options.get("target")
 
 
+class Made(NamedTuple):
+    """An optimizer or a scheduler with what it was made with: `name` is its class, `arguments` and `options` the values
+    it was given by place and by name."""
+
+    kind: str
+    name: str
+    node: ir.Node
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    visit: int
+    time: int
+
+    def given(self, place: int, *names: str) -> Any:
+        """An argument by its place or by one of its names; None where it was not given."""
+        if len(self.arguments) > place >= 0:
+            return self.arguments[place]
+        return next((self.options[name] for name in names if name in self.options), None)
+
+
 class OutOfFuelError(Exception):
     """The run takes more statements than a tiny world may."""
 
@@ -210,6 +229,7 @@ class World:
         self.cleared: dict[str, int] = {}
         self.cleared_all = 0
         self.seen: dict[str, int] = {}
+        self.divided: dict[str, list[int]] = {}
         self.amp: dict[str, AmpState] = {}
 
         self.backwards: list[Backward] = []
@@ -218,6 +238,7 @@ class World:
         self.events: list[Event] = []
         self.figures: list[Figure] = []
         self.loss_calls: dict[ir.Node, LossCall] = {}
+        self.made: dict[str, Made] = {}
         self.retained: list[Retained] = []
         self.mutations: list[Mutation] = []
         self.scalings: list[Scaling] = []
@@ -357,8 +378,14 @@ class World:
         unscaled = self.amp.get(optimizer, AmpState(False, None)).unscaled
         held = self.contributions[start:]
         if scaler or unscaled:
-            # `unscale_`, or else `scaler.step`, divides by the scale whatever it finds
-            held = [c._replace(weight=Fraction(c.weight) / units.SCALE) for c in held]
+            # `unscale_`, or else `scaler.step`, divides by the scale whatever it finds, in place: what is left from
+            # earlier steps is divided once more at each
+            before = self.divided.setdefault(optimizer, [])
+            before.append(len(self.contributions))
+            held = [
+                c._replace(weight=Fraction(c.weight) / units.SCALE ** sum(end > place for end in before))
+                for place, c in enumerate(held, start)
+            ]
         old = seen - start
         self.steps.append(
             OptimizerStep(
