@@ -101,6 +101,7 @@ class Ledger:
     graphs: int = 0
     changed: float = 1.0
     closures: int = 0
+    reductions: set[str] = field(default_factory=set)
     optimizers: int = 0
     failure: str = ""
 

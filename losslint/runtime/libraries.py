@@ -390,8 +390,11 @@ def _grad_scaler(*arguments: Any, **options: Any) -> Any:
 
 @contextlib.contextmanager
 def _scale_loss(loss: Any, *arguments: Any, **options: Any) -> Any:
-    world().assume("apex: `amp.scale_loss` takes its scale back before the step")
-    yield loss
+    one = world()
+    one.assume("apex: `amp.scale_loss` takes its scale back before the step")
+    if isinstance(loss, Thing):
+        loss = loss._loss()
+    yield loss + (one.settings.scale - 1) * loss.detach()
 
 
 class _Amp(types.ModuleType):

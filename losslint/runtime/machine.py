@@ -18,7 +18,7 @@ from losslint.runtime.ledger import Ledger
 from losslint.runtime.libraries import Bar, Builtins, Module, Scheduler
 from losslint.runtime.roles import Criterion, known_role
 from losslint.runtime.slicing import HOOK, Entry, Names, Place, Program, is_lossy
-from losslint.runtime.things import ANY, DATA, MODEL, OUT, Guess, Thing
+from losslint.runtime.things import ANY, DATA, MASK, MODEL, OUT, Guess, Thing
 from losslint.runtime.world import Enough, Loader, Optimizer, Settings, World
 
 _MOST_ROUNDS = 3
@@ -153,7 +153,8 @@ class Hooks:
         if whole._kind in (DATA, OUT, MODEL) and whole._batch is not None:
             if whole._kind == OUT and is_lossy(label):
                 return whole._like(label)._loss()
-            return Thing(label, whole._kind, whole._batch)
+            mask = whole._kind == DATA and things.is_mask(Thing(label, DATA))
+            return Thing(label, MASK if mask else whole._kind, whole._batch)
         known = known_name(self, label)
         return known if known is not None else Thing(label)
 
@@ -184,6 +185,9 @@ class Hooks:
         """A value that gets a name: the window is what the experiment says, and what is trained on is a loss."""
         place = self.places[key]
         name = place.names if isinstance(place.names, str) else ""
+        own = self.world.settings.own and isinstance(value, int)
+        if own:
+            return value
         if place.kind == "outside" and name in self.program.windows and _is_number(value):
             return self.world.settings.shape.window
         if place.kind == "outside" and name in self.program.logs and _is_number(value):
@@ -201,11 +205,11 @@ class Hooks:
 
     def window(self, value: int) -> int:
         """The number of a window."""
-        return self.world.settings.shape.window
+        return value if self.world.settings.own else self.world.settings.shape.window
 
     def log(self, value: int) -> int:
         """The number of a logging interval."""
-        return self.world.settings.log
+        return value if self.world.settings.own else self.world.settings.log
 
     def gap(self, name: str) -> Thing:
         """What a statement that could not be run would have made."""
@@ -481,7 +485,8 @@ def _arguments(function: Any, hooks: Hooks, skip: int = 0) -> tuple[list[Any], d
 def _argument(parameter: inspect.Parameter, hooks: Hooks) -> Any:
     name, default = parameter.name, parameter.default
     known = known_name(hooks, name)
-    if name in hooks.program.windows or name in hooks.program.logs:
+    own = hooks.world.settings.own and isinstance(default, int)
+    if (name in hooks.program.windows or name in hooks.program.logs) and not own:
         return known
     if default is inspect.Parameter.empty:
         return known if known is not None else Thing(name)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from losslint.claims import Claim
 from losslint.findings import Reason
 from losslint.runtime.bench import WINDOWS, Bench, in_first_pass, representative, same, steady, weight
-from losslint.runtime.ledger import FigureRow, Ledger
+from losslint.runtime.ledger import Event, FigureRow, Ledger
 from losslint.runtime.world import LOG, SCALE
 from losslint.units import ONE, Unit
 
@@ -116,17 +116,19 @@ def gradient_scale(bench: Bench, question: Question) -> Answer:
         return problem
     unit = question.unit
     if unit is None:
-        return _uneven_weights(bench)
+        return _any_scale(bench, question)
     predicted = in_numbers(unit, bench)
-    by_scaler = [step.total for step in bench.base.steps if step.fresh] if unit.scale else []
-    reference = weight(bench.run(**_ones(unit)))
-    measured = weight(bench.base)
+    # a unit is read where nothing is accumulated, unless the window is in it
+    base = bench.base if unit.window else bench.run(window=1)
+    by_scaler = [step.total for step in base.steps if step.fresh] if unit.scale else []
+    reference = weight(bench.run(**{"window": 1, **_ones(unit)}))
+    measured = weight(base)
     if reference is None or measured is None or not reference:
         return nothing(Reason.NOT_REACHED, "the world at one has no step")
     ratio = measured / reference
     if by_scaler and not same(ratio, predicted):
-        other = bench.run(**_ones(unit))
-        for one, two in zip(bench.base.steps, other.steps, strict=False):
+        other = bench.run(**{"window": 1, **_ones(unit)})
+        for one, two in zip(base.steps, other.steps, strict=False):
             if two.total and same(one.total / two.total, predicted):
                 ratio = one.total / two.total
     return Answer(ratio, predicted, not _scale_holds(bench), same(ratio, predicted))
@@ -136,7 +138,10 @@ def _scale_holds(bench: Bench) -> bool:
     """Whether the weight of a step depends neither on the window nor on the size of a batch nor on the AMP scale."""
     reference = weight(bench.run(window=1))
     others = [weight(bench.run(window=window)) for window in WINDOWS[1:]]
-    others += [weight(bench.run(window=1, batch_size=4)), weight(bench.run(window=1, scale=2 * SCALE))]
+    others.append(weight(bench.run(window=1, scale=2 * SCALE)))
+    others.append(weight(bench.run(window=1, batches=24)))
+    if bench.base.reductions <= {"mean", "batchmean"}:
+        others.append(weight(bench.run(window=1, batch_size=4)))
     return all(same(other, reference) for other in others) and _positions_alike(bench)
 
 
@@ -144,6 +149,23 @@ def _positions_alike(bench: Bench) -> bool:
     """Whether all micro-batches of a pass weigh the same."""
     answer = _uneven_weights(bench)
     return not answer.broken
+
+
+def _any_scale(bench: Bench, question: Question) -> Answer:
+    """Whether the scale of a step depends on anything, by whatever factor; then with the program's own numbers."""
+    answer = _uneven_weights(bench)
+    if answer.broken or answer.reason is not None:
+        return answer
+    if not _scale_holds(bench):
+        ratios = [weight(bench.run(window=window)) for window in (4, 1)]
+        ratio = ratios[0] / ratios[1] if ratios[0] and ratios[1] else None
+        return Answer(ratio, None, True, True, detail="the weight depends on the size of a window, a batch or a pass")
+    if question.lines:
+        own = weight(bench.run(own=True, batches=48))
+        alone = weight(bench.run(window=1))
+        if own and alone and not same(own, alone):
+            return Answer(own / alone, None, True, True, detail="with the numbers of the code")
+    return answer
 
 
 def _uneven_weights(bench: Bench) -> Answer:
@@ -154,9 +176,7 @@ def _uneven_weights(bench: Bench) -> Answer:
     ratio = max(totals) / min(totals)
     if not same(ratio, 1.0):
         return Answer(ratio, None, True, True, detail="the weight changes from batch to batch")
-    absolute = weight(bench.base) or 0.0
-    broken = not same(absolute, 1.0)
-    return Answer(absolute, None, broken, broken)
+    return Answer(1.0, None)
 
 
 def micro_batch_ratio(bench: Bench, question: Question) -> Answer:
@@ -167,12 +187,10 @@ def micro_batch_ratio(bench: Bench, question: Question) -> Answer:
     predicted = float(bench.settings.shape.window)
     answer = Answer(1.0, predicted)
     candidates = [bench.base]
-    for key in bench.base.decisions:
-        candidates.append(bench.run(once=key))
     for key, place in enumerate(bench.program.places):
-        if place.kind == "if" and place.varies and place.wanted is True and key not in bench.base.decisions:
+        if place.kind == "if" and place.varies and (place.wanted is True or key in bench.base.decisions):
             candidates.append(bench.run(once=key))
-    for ledger in candidates:
+    for ledger in candidates[: 1 if not question.lines else None]:
         totals = [use.total for step in ledger.steps for use in step.fresh if use.total]
         if totals and not same(max(totals), min(totals)):
             ratio = max(totals) / min(totals)
@@ -186,7 +204,7 @@ def micro_batch_ratio(bench: Bench, question: Question) -> Answer:
 def left_over(bench: Bench, question: Question) -> Answer:
     """Micro-batches of the first pass that no step of that pass saw."""
     batches = bench.settings.shape.batches + _TAIL
-    ledger = bench.run(rounds=2, batches=batches)
+    ledger = bench.run(batches=batches)
     problem = _problem(ledger)
     if problem is not None:
         return problem
@@ -360,23 +378,27 @@ def scaler_order(bench: Bench, question: Question) -> Answer:
         if any("unscale_() has already been called" in gap for gap in bench.base.gaps):
             return Answer(2.0, None, True, True, detail="the scaler raises: `unscale_` was called twice")
         return nothing(Reason.NOT_REACHED, "no step through the scaler")
-    updates = sum(event.kind == "update" for event in events) / steps
     if any("unscale_() has already been called" in gap for gap in bench.base.gaps):
         return Answer(2.0, None, True, True, detail="the scaler raises: `unscale_` was called twice")
-    unscales = [sum(e.kind == "unscale" for e in part) for part in _between(events, "update")]
-    broken = not same(updates, 1.0) or max(unscales, default=0) > max(1, bench.base.optimizers)
-    measured = updates if not same(updates, 1.0) else float(max(unscales, default=0))
-    return Answer(measured, None, broken, broken)
+    rounds = list(_between(events, "update"))
+    idle = sum("step" not in kinds for kinds in rounds)
+    if not rounds or idle:
+        measured = len(rounds) / steps
+        return Answer(measured, None, True, True, detail="`update` calls per step")
+    unscales = max(kinds.count("unscale") for kinds in rounds)
+    broken = unscales > max(1, bench.base.optimizers)
+    return Answer(float(unscales), None, broken, broken, detail="`unscale_` calls per `update`")
 
 
-def _between(events: Sequence[object], kind: str) -> Iterator[list[object]]:
-    part: list[object] = []
+def _between(events: Sequence[Event], kind: str) -> Iterator[list[str]]:
+    """The kinds of events before each event of a kind."""
+    part: list[str] = []
     for event in events:
-        if getattr(event, "kind", "") == kind:
+        if event.kind == kind:
             yield part
             part = []
         else:
-            part.append(event)
+            part.append(event.kind)
 
 
 def scheduler_pace(bench: Bench, question: Question) -> Answer:
@@ -498,7 +520,7 @@ def figure_batches(bench: Bench, question: Question) -> Answer:
             return answer
     batches = 4
     small = {"batches": batches, "window": min(2, bench.settings.shape.window)}
-    answer = Answer(None, 1 / batches)
+    answer = Answer(1.0, 1 / batches) if not question.lines else Answer(None, 1 / batches)
     base = bench.run(**small)
     for row, _ in rows:
         if not question.words and not _ends_a_pass(row, base):
@@ -613,13 +635,10 @@ def figure_local(bench: Bench, question: Question) -> Answer:
     if not rows:
         return _unreached(bench)
     foreign = bench.run(foreign=5.0)
-    for row, value in rows:
-        other = _value(foreign, row)
-        if other is not None:
-            moved = other - value
-            if not moved or row.line in question.lines:
-                return Answer(moved, 0.0, not moved, not moved, figure=row)
-    return Answer(1.0, 0.0, figure=rows[0][0])
+    moves = [(row, (_value(foreign, row) or value) - value) for row, value in rows]
+    here = [pair for pair in moves if pair[0].line in question.lines[:1]] or moves
+    row, moved = max(here, key=lambda pair: abs(pair[1]))
+    return Answer(moved, 0.0, not moved, not moved, figure=row)
 
 
 def graphs_alive(bench: Bench, question: Question) -> Answer:

@@ -257,7 +257,8 @@ def _intervals(outline: Outline, extra: Iterable[str]) -> _Intervals:
             windows.add(last_name(node))
         if isinstance(node, ast.arg) and _WINDOW_WORDS.search(node.arg):
             windows.add(node.arg)
-    windows -= {"", "step", "accumulate", "self", "len", "args", "cfg"} | {f.name for f in outline.functions}
+    called = {last_name(call.func) for call in _calls(outline.tree)} - set(extra)
+    windows -= {"", "self", "args", "cfg"} | {f.name for f in outline.functions} | called
     return _Intervals(
         frozenset(windows),
         frozenset(n for n in literals if 2 <= n <= 64),

@@ -24,8 +24,10 @@ _COMPARING = frozenset("eq ne gt lt ge le not_equal greater less logical_and log
 _CHOOSING = frozenset("argmax argmin max topk round".split())
 _COUNTS = frozenset("batch_size num_graphs num_tokens ntokens n_tokens num_nodes".split())
 _WEIGHT = re.compile(r"weight|lambda|^lam(_|$)|alpha|beta|gamma|coef|(^|_)w(_|$)|temperature|sigma|tau", re.I)
-_MASKS = re.compile(r"mask|valid|keep|padding", re.I)
-_NORMALISERS = re.compile(r"num_items|normalizer|denom")
+_MASKS = re.compile(r"mask|valid|keep|padding|observed", re.I)
+_MODEL_METHODS = frozenset(
+    "parameters named_parameters zero_grad state_dict train eval to cuda cpu half float requires_grad_ apply".split()
+)
 
 _worlds: list[World] = []
 
@@ -168,6 +170,8 @@ class Thing:
             return self._of_batch(name)
         if self._kind == DATASET:
             return Thing(name) if name not in ("dataset",) else self
+        if self._kind == MODEL and name in _MODEL_METHODS:
+            return getattr(world().model(), name)
         value = world().role(name, self._name)
         self._kept[name] = value
         return value
@@ -216,6 +220,8 @@ class Thing:
         if isinstance(key, (str, int)) and key in self._kept:
             return self._kept[key]
         if isinstance(key, str):
+            if self._kind == DATA and self._batch is not None:
+                world().dictionaries.add(self._batch.number)
             if self._kind in (DATA, OUT, MASK):
                 if self._kind == OUT and is_lossy(key):
                     return self._loss()
@@ -245,6 +251,9 @@ class Thing:
     def __len__(self) -> int:
         if self._kind == DATASET:
             return world().samples(self._name)
+        if self._kind == DATA and self._batch is not None and self._name == "batch":
+            # of a dictionary, it is the number of its keys
+            return 2 if self._batch.number in world().dictionaries else self._batch.items
         return world().items(self._batch)
 
     def __iter__(self) -> Iterator[Any]:

@@ -60,7 +60,8 @@ class Settings:
     """One experiment. `doubled`: all losses are 2 instead of 1; `raised`: the places of a pass whose losses are 2;
     `uneven`: batches hold different numbers of items that count; `validation`: batches in a validation pass;
     `foreign`: the loss on the other process; `forced`: the outcome wanted of a condition, by place; `once`: a
-    condition that is true on one step only; `given`: parameters whose default is None are given."""
+    condition that is true on one step only; `given`: parameters whose default is None are given; `scale`: the AMP scale; `own`: windows and
+    intervals have the numbers that the code gives them."""
 
     shape: WorldShape
     log: int = LOG
@@ -73,6 +74,7 @@ class Settings:
     once: int | None = None
     given: bool = False
     scale: float = SCALE
+    own: bool = False
 
 
 class Optimizer:
@@ -93,7 +95,7 @@ class Optimizer:
         if self.gate is not None and not self.gate():
             return None
         if callable(closure) and not isinstance(closure, Thing):
-            self.world.closures += 1
+            self.world.closures += "lbfgs" in self.name.lower()
             with torch.enable_grad():
                 closure()
         self.world.stepped(self)
@@ -288,6 +290,8 @@ class World:
         self.polarity = False
         self.asked = 0
         self.roles: Any = None
+        self.dictionaries: set[int] = set()
+        self.stand_in: Any = None
         self.marks: dict[Any, int] = {}
         self.fresh: list[tuple[torch.Tensor, Any, float]] = []
 
@@ -433,6 +437,7 @@ class World:
         if options.get("reduce") is False:
             reduction = "none"
         weights = torch.ones_like(losses)
+        self.ledger.reductions.add(str(reduction))
         if self.settings.uneven and options.get("ignore_index") is not None:
             weights = self.mask(batch, losses)
         elif self.settings.uneven and options.get("weight") is not None:
@@ -557,6 +562,14 @@ class World:
         return self.ledger
 
     # ------------------------------------------------------------ calls of unknown things
+
+    def model(self) -> Any:
+        """The model that every unknown model is."""
+        if self.stand_in is None:
+            from losslint.runtime.libraries import Module
+
+            self.stand_in = Module()
+        return self.stand_in
 
     def role(self, name: str, owner: str = "") -> Any:
         """What a name stands for."""
