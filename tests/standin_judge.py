@@ -1,4 +1,4 @@
-"""A judge that runs the text it is given and says `confirmed`: what the isolation around the real one is tested with."""
+"""A judge that runs the text it is given and says `confirmed`: the isolation around the real one is tested with it."""
 
 from __future__ import annotations
 

@@ -72,14 +72,16 @@ class Job:
 class Verifier:
     """A server that stays up while the context is open; `device` is `auto`, `cuda` or `cpu`, `timeout` in seconds.
 
+    `jobs` is how many slices run at a time, 0 for what fits the device.
     `judge` names the module whose `verify` and `portray` the server calls. Entering starts the server, which takes
     seconds, and raises `VerifierError` where that does not work.
     """
 
     device: str = "auto"
     timeout: float = 10.0
-    jobs: int = 1
+    jobs: int = 0
     judge: str = JUDGE
+    _greeting: Greeting | None = None
     _scratch: str = ""
     _server: _Server | None = None
 
@@ -107,8 +109,8 @@ class Verifier:
     @property
     def greeting(self) -> Greeting:
         """What the server said of torch, the device and the isolation."""
-        assert self._server is not None
-        return self._server.greeting
+        assert self._greeting is not None
+        return self._greeting
 
     def verify(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Verdict]]:
         """The verdict on each job by its index, in the order in which they are reached."""
@@ -134,7 +136,7 @@ class Verifier:
         while waiting or sent:
             server = self._running()
             # what was under way when a server died is run again, one by one: that shows which of it was to blame
-            at_once = 1 if suspects else self.jobs
+            at_once = 1 if suspects else self.greeting.jobs
             try:
                 while waiting and len(sent) < at_once:
                     server.send({"id": waiting[0], "kind": kind, **_request(jobs[waiting[0]])})
@@ -163,7 +165,9 @@ class Verifier:
         return self._server
 
     def _start(self) -> _Server:
-        return _Server.start(self.judge, self.device, self.jobs, self.timeout, self._scratch)
+        server = _Server.start(self.judge, self.device, self.jobs, self.timeout, self._scratch)
+        self._greeting = server.greeting
+        return server
 
     def _remove(self) -> None:
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -183,6 +187,7 @@ class _Server:
     log: Path
     greeting: Greeting = field(init=False)
     received: bytes = b""
+    runners: set[int] = field(default_factory=set)
 
     @classmethod
     def start(cls, judge: str, device: str, jobs: int, timeout: float, scratch: str) -> _Server:
@@ -248,7 +253,11 @@ class _Server:
                 raise _ServerLostError
             self.received += data
         line, _, self.received = self.received.partition(b"\n")
-        return parse(line)
+        message = parse(line)
+        if "runners" in message:
+            self.runners = set(message["runners"])
+            return self.receive(patience)
+        return message
 
     def stop(self) -> None:
         """Have the server end what it started, and itself."""
@@ -260,6 +269,11 @@ class _Server:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         os.close(self.results)
+        if self.process.returncode:
+            # it had no time to end them, and not every system does it in its place
+            for runner in self.runners:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(runner, signal.SIGKILL)
 
 
 def _request(job: Job) -> dict[str, Any]:

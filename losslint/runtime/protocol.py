@@ -32,13 +32,14 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What the server says when it is ready. `device` is `cpu` or `cuda`, `hardware` its name."""
+    """What the server says when it is ready. `device` is `cpu` or `cuda`, `hardware` its name; `jobs` run at a time."""
 
     torch: str
     device: str
     hardware: str
     dtypes: tuple[str, ...]
     isolation: str
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ import os
 import select
 import shutil
 import signal
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -37,8 +38,11 @@ from losslint.runtime.protocol import (
 
 MEMORY = 4 << 30
 """Bytes that a slice may take beyond what the server has; on CUDA, which reserves far more, there is no limit."""
+MOST_JOBS = 4
 SECONDS_TO_START = 60.0
 """How long the first runner may take to say what it found, and on CUDA the first slice of each on top of its time."""
+HOMES = ("HOME", "TMPDIR", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME")
+"""The variables that say where files are kept."""
 _READ = 1 << 16
 
 
@@ -51,7 +55,10 @@ Judge = Callable[[Finding, str, Path, str], object]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the server is told at its start. `device` is `auto`, `cuda` or `cpu`; the last two are file descriptors."""
+    """What the server is told at its start. `device` is `auto`, `cuda` or `cpu`, `jobs` 0 where nobody says.
+
+    The last two are file descriptors.
+    """
 
     judge: str
     device: str
@@ -148,6 +155,12 @@ class _Server:
         """Whether a process takes more than one slice."""
         return self.device == "cuda"
 
+    @property
+    def jobs(self) -> int:
+        """How many slices run at a time: where nobody says, one on a GPU, and on the CPU what there are cores for."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.settings.jobs or (1 if self.device == "cuda" else min(cores, MOST_JOBS))
+
     def greet(self) -> Greeting:
         """What is to be said of the device and the isolation, as a first runner finds them."""
         runner = self._start()
@@ -160,7 +173,7 @@ class _Server:
             self._end(runner)
             raise _StartError(f"a process for slices cannot be started: {message['failure']['detail']}")
         runner.task = None
-        return decode(Greeting, message["value"])
+        return replace(decode(Greeting, message["value"]), jobs=self.jobs)
 
     def serve(self) -> None:
         """Answer requests until their pipe is closed."""
@@ -200,7 +213,7 @@ class _Server:
         while self.waiting:
             idle = next((runner for runner in self.runners if runner.task is None), None)
             if idle is None:
-                if len(self.runners) >= self.settings.jobs:
+                if len(self.runners) >= self.jobs:
                     return
                 idle = self._start()
             self._assign(idle, self.waiting.popleft())
@@ -263,6 +276,7 @@ class _Server:
         os.close(results)
         runner = _Runner(process, requests_in, results_out, scratch)
         self.runners.append(runner)
+        self._name_runners()
         return runner
 
     def _end(self, runner: _Runner) -> None:
@@ -272,6 +286,11 @@ class _Server:
         jail.kill_group(runner.process)
         self._kill_orphans()
         shutil.rmtree(runner.scratch, ignore_errors=True)
+        self._name_runners()
+
+    def _name_runners(self) -> None:
+        """Tell the lint process what it has to end, should this process not be there to do it."""
+        _send(self.settings.results, {"runners": [runner.process for runner in self.runners]})
 
     def _kill_orphans(self) -> None:
         jail.kill_orphans(frozenset(runner.process for runner in self.runners))
@@ -296,6 +315,8 @@ class _Slices:
         _save_through_python()
         # a process that takes many slices has no limits for one
         memory, seconds = (None, None) if cuda else (MEMORY, self.timeout)
+        os.environ.update(dict.fromkeys(HOMES, str(self.scratch)))
+        tempfile.tempdir = None
         level = jail.enter(self.scratch, memory, seconds, devices)
         with open(self.requests, "rb", closefd=False) as lines:
             for line in lines:
@@ -309,8 +330,8 @@ class _Slices:
         if self.device == "cuda" and torch.cuda.is_available():
             dtypes = ["float32", "float16", *(["bfloat16"] if torch.cuda.is_bf16_supported() else [])]
             hardware = torch.cuda.get_device_name(0)
-            return _value(Greeting(torch.__version__, "cuda", hardware, tuple(dtypes), str(level)))
-        return _value(Greeting(torch.__version__, "cpu", "cpu", ("float32", "bfloat16"), str(level)))
+            return _value(Greeting(torch.__version__, "cuda", hardware, tuple(dtypes), str(level), 1))
+        return _value(Greeting(torch.__version__, "cpu", "cpu", ("float32", "bfloat16"), str(level), 1))
 
     def _run(self, request: Mapping[str, Any]) -> dict[str, Any]:
         function: Judge = getattr(self.judge, request["kind"])
