@@ -128,4 +128,5 @@ def tool_finding(
         help=advice,
         fingerprint=fingerprint(entry.code, path, statement, occurrence),
         statement=statement,
+        cell=cell,
     )
