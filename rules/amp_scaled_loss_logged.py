@@ -60,13 +60,16 @@ def train(model, loader, optimizer):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.reading import Reading
 from losslint.interpreter.values import AMP
 from losslint.registry import Draft, Rule
+from losslint.remedies import Binding, Delete, Remedy, Replace, passed_to
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -83,7 +86,23 @@ def check(loop: Loop) -> Iterator[Draft]:
             factor,
             explain.trail(loop, reading.steps),
             "report the loss itself, not `scaler.scale(loss)`",
+            remedies=partial(_remedies, loop, reading),
         )
+
+
+def _remedies(loop: Loop, reading: Reading) -> Iterator[Remedy]:
+    scaled = repairs.scale_call(reading.steps)
+    if scaled is None:
+        return
+    call, scaler, loss = scaled
+    title = "report the loss itself"
+    place = reading.added_at() or reading.figure.node
+    for name in repairs.spoken(place, repairs.assigned(loop, call)):
+        yield Remedy(title, (Replace(name, (loss,), Binding.ATOM),))
+    for backward in {b.node: None for b in loop.high.backwards}:
+        raw = repairs.backpropagated(backward)
+        if raw is not None and explain.text(raw) == explain.text(loss):
+            yield Remedy(f"{title}, and scale it for backward", (Delete(call), passed_to(raw, (scaler, ".scale"))))
 
 
 RULE = Rule(

@@ -61,12 +61,15 @@ def train_epoch(model, loader, optimizer):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.lowering import ir
 from losslint.registry import Draft, Rule
+from losslint.remedies import Insert, Move, Remedy, Where
 from losslint.units import Unit
 
 _TIMES_SCALE = Unit(scale=1)
@@ -92,7 +95,18 @@ def check(loop: Loop) -> Iterator[Draft]:
             factor,
             explain.trail(loop, backward.steps) if backward is not None else (),
             "call `scaler.unscale_(optimizer)` before clipping",
+            remedies=partial(_remedies, loop, event.node),
         )
+
+
+def _remedies(loop: Loop, clip: ir.Node) -> Iterator[Remedy]:
+    found = repairs.scaler_of(loop.high)
+    for event in loop.high.events:
+        if event.kind == "unscale" and repairs.is_statement(loop, event.node):
+            yield Remedy("unscale the gradients before clipping", (Move(event.node, Where.BEFORE, clip),))
+    if found is not None:
+        text = (found[0], ".unscale_(", found[1], ")")
+        yield Remedy("unscale the gradients before clipping", (Insert(text, Where.BEFORE, clip),))
 
 
 RULE = Rule(

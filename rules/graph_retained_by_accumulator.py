@@ -56,12 +56,16 @@ def train_epoch(model, loader, optimizer):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.values import GRAPH
+from losslint.interpreter.world import Retained
 from losslint.registry import Draft, Rule
+from losslint.remedies import Remedy, method_called
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -86,7 +90,20 @@ def check(loop: Loop) -> Iterator[Draft]:
             Factor("memory × batches", None),
             explain.trail(loop, loop.steps_of(retained)),
             "add up `loss.item()` or `loss.detach()`",
+            remedies=partial(_remedies, loop, retained),
         )
+
+
+def _remedies(loop: Loop, retained: Retained) -> Iterator[Remedy]:
+    added = repairs.added(loop, retained.node)
+    # who is given the sum may backpropagate it
+    out = [f for f in loop.base.figures if f.sink == "return" and f.state == GRAPH]
+    returned = any(not retained.atoms.isdisjoint(figure.weights) for figure in out)
+    plain = repairs.is_plain_number(loop, retained.node, retained.name)
+    for expression in added:
+        for name in ("item", "detach") if plain else ("detach",):
+            action = method_called(expression, name)
+            yield Remedy(f"add up without the graph: `.{name}()`", (action,), always_safe=not returned)
 
 
 RULE = Rule(

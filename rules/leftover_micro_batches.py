@@ -82,12 +82,14 @@ def train(model, loader, epochs=10, accum_steps=4):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
 from losslint.registry import Draft, Mark, Rule
+from losslint.remedies import Remedy
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -110,7 +112,14 @@ def check(loop: Loop) -> Iterator[Draft]:
         explain.trail(loop, loop.high.backwards[-1].steps),
         "also step on the last batch (`or i + 1 == len(loader)`), with a division by the true length of that window",
         related=[Mark(step.node, f"one step per {window} micro-batches", "")],
+        remedies=partial(_remedies, loop),
     )
+
+
+def _remedies(loop: Loop) -> Iterator[Remedy]:
+    action = repairs.also_on_last_batch(loop)
+    if action is not None:
+        yield Remedy("also step on the last batch", (action,), safe=False)
 
 
 RULE = Rule(

@@ -64,12 +64,15 @@ def train_epoch(model, loader, optimizer, accum_steps=4):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.lowering import ir
 from losslint.registry import Draft, Rule
+from losslint.remedies import Remedy, method_called
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -88,7 +91,13 @@ def check(loop: Loop) -> Iterator[Draft]:
             Factor("loss changed in place", None),
             (),
             "use an out-of-place operation, or `.detach().clone()`",
+            remedies=partial(_remedies, loop, mutation.node),
         )
+
+
+def _remedies(loop: Loop, mutation: ir.Node) -> Iterator[Remedy]:
+    for alias in repairs.detached(loop, mutation):
+        yield Remedy("copy the loss before it is changed: `.clone()`", (method_called(alias, "clone"),))
 
 
 RULE = Rule(

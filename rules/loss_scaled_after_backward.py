@@ -57,12 +57,15 @@ def train_epoch(model, loader, accum_steps=4):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain, laws
+from losslint.interpreter import explain, laws, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.lowering import ir
 from losslint.registry import Draft, Mark, Rule
+from losslint.remedies import Move, Remedy, Unscale, Where
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -86,7 +89,17 @@ def check(loop: Loop) -> Iterator[Draft]:
         explain.trail(loop, backward.steps),
         "move the division in front of `backward()`",
         related=[Mark(backward.node, "the undivided loss is backpropagated here", "1")],
+        remedies=partial(_remedies, loop, late[0].node, backward.node),
     )
+
+
+def _remedies(loop: Loop, division: ir.Node, backward: ir.Node) -> Iterator[Remedy]:
+    if repairs.is_only_a_scaling(loop, division):
+        yield Remedy("move the division in front of `backward()`", (Move(division, Where.BEFORE, backward),))
+    divided = repairs.divide_before_backward(loop)
+    if divided and isinstance(division, (ir.Binary, ir.Augment)):
+        undone = Unscale(division, division.right if isinstance(division, ir.Binary) else division.value)
+        yield Remedy("divide before backward instead", (undone, *divided))
 
 
 RULE = Rule(

@@ -78,13 +78,16 @@ def train_epoch(model, loader, optimizer, accum_steps=4):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain, laws
+from losslint.interpreter import explain, laws, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.values import Step
 from losslint.registry import Draft, Rule
+from losslint.remedies import Remedy
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -106,7 +109,13 @@ def check(loop: Loop) -> Iterator[Draft]:
         factor,
         explain.trail(loop, backward.steps),
         f"divide by `{window}` once",
+        remedies=partial(_remedies, divisions, window),
     )
+
+
+def _remedies(divisions: Sequence[Step], window: str) -> Iterator[Remedy]:
+    for undone in repairs.undone_each(divisions):
+        yield Remedy(f"divide by `{window}` once", undone)
 
 
 RULE = Rule(

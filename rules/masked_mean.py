@@ -53,12 +53,18 @@ def train_epoch(model, loader):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.program import path_of
+from losslint.lowering import ir
 from losslint.registry import Draft, Rule
+from losslint.remedies import Binding, Remedy, Replace
+
+_MASKS = ("mask", "valid", "keep")
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -81,7 +87,25 @@ def check(loop: Loop) -> Iterator[Draft]:
             Factor("share of entries that count", None),
             explain.trail(loop, steps),
             "divide the sum by the mask's: `(loss * mask).sum() / mask.sum()`",
+            remedies=partial(_remedies, step.node),
         )
+
+
+def _remedies(mean: ir.Node) -> Iterator[Remedy]:
+    if not isinstance(mean, ir.Call) or mean.arguments or not isinstance(mean.func, ir.Attr):
+        return
+    product = mean.func.value
+    if mean.func.name != "mean" or not isinstance(product, ir.Binary) or product.op != "*":
+        return
+    masks = [side for side in (product.left, product.right) if _is_mask(side)]
+    if len(masks) == 1:
+        text = (product, ".sum() / ", masks[0], ".sum()")
+        yield Remedy("divide the sum by the mask's", (Replace(mean, text, Binding.PRODUCT),))
+
+
+def _is_mask(node: ir.Expr) -> bool:
+    name = path_of(node).lower()
+    return any(word in name for word in _MASKS)
 
 
 RULE = Rule(

@@ -79,12 +79,16 @@ def train_epoch(model, loader, optimizer):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.reading import Reading
+from losslint.interpreter.values import Step
 from losslint.registry import Draft, Rule
+from losslint.remedies import Binding, Remedy, Replace, multiplied
 from losslint.units import Unit
 
 _OVER_BATCH = Unit(batch=-1)
@@ -109,7 +113,19 @@ def check(loop: Loop) -> Iterator[Draft]:
             factor,
             explain.trail(loop, reading.steps),
             "divide by the number of batches, or multiply each batch's mean by its size",
+            remedies=partial(_remedies, loop, reading, division),
         )
+
+
+def _remedies(loop: Loop, reading: Reading, division: Step) -> Iterator[Remedy]:
+    size, added = repairs.counted_size(loop, division.operand), reading.accumulated
+    if size is not None and added is not None:
+        for expression in repairs.added(loop, added.entry or added.node):
+            yield Remedy("weigh each batch's mean by its size", (multiplied(expression, (size,)),))
+    loader = repairs.loader_of_reading(loop, reading)
+    if loader is not None and division.operand is not None:
+        text = ("len(", loader, ")")
+        yield Remedy("divide by the number of batches", (Replace(division.operand, text, Binding.ATOM),))
 
 
 RULE = Rule(

@@ -62,14 +62,16 @@ def train_epoch(model, loader, optimizer):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
 from losslint.interpreter.reading import Reading
 from losslint.interpreter.values import BATCH, Step
 from losslint.registry import Draft, Rule
+from losslint.remedies import Binding, Remedy, Replace
 from losslint.units import Unit
 
 _TIMES_BATCH = Unit(batch=1)
@@ -111,7 +113,19 @@ def _draft(loop: Loop, reading: Reading, severity: Severity, what: str) -> Draft
         factor,
         explain.trail(loop, reading.steps),
         "divide by the number of samples that were added up, or add up the plain mean and divide by batches",
+        remedies=partial(_remedies, loop, reading),
     )
+
+
+def _remedies(loop: Loop, reading: Reading) -> Iterator[Remedy]:
+    division = reading.division
+    dataset = repairs.dataset_of(loop, reading)
+    if dataset is not None and division is not None and division.operand is not None:
+        text = ("len(", *dataset, ")")
+        yield Remedy("divide by the number of samples", (Replace(division.operand, text, Binding.ATOM),))
+    for undone in repairs.undone_each(_times_batch_size(reading)):
+        if reading.unit == _TIMES_BATCH:
+            yield Remedy("add up the plain mean of each batch", undone)
 
 
 RULE = Rule(

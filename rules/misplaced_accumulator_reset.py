@@ -89,12 +89,17 @@ def train(loader, epochs=5):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.reading import Reading
+from losslint.interpreter.values import Step
+from losslint.lowering import ir
 from losslint.registry import Draft, Rule
+from losslint.remedies import Insert, Move, Remedy, Where
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -113,6 +118,7 @@ def check(loop: Loop) -> Iterator[Draft]:
                     Factor("one batch of the epoch", None),
                     explain.trail(loop, reading.steps),
                     "set it to zero once, before the loop over batches",
+                    remedies=partial(_reset_before_batches, loop, reading, reset),
                 )
         elif loop.grows_over_epochs(reading):
             yield Draft(
@@ -123,7 +129,24 @@ def check(loop: Loop) -> Iterator[Draft]:
                 Factor("× epoch", None),
                 explain.trail(loop, reading.steps),
                 "set it to zero at the start of each epoch",
+                remedies=partial(_reset_each_epoch, loop, reading, added),
             )
+
+
+def _reset_before_batches(loop: Loop, reading: Reading, reset: ir.Node) -> Iterator[Remedy]:
+    batches = repairs.loop_of_reading(loop, reading)
+    if batches is not None:
+        yield Remedy("set it to zero before the loop over batches", (Move(reset, Where.BEFORE, batches),))
+
+
+def _reset_each_epoch(loop: Loop, reading: Reading, added: Step) -> Iterator[Remedy]:
+    batches = repairs.loop_of_reading(loop, reading)
+    if batches is None:
+        return
+    title = "set it to zero at the start of each epoch"
+    for start in repairs.starts(loop, added.of):
+        yield Remedy(title, (Move(start, Where.BEFORE, batches),))
+        yield Remedy(title, (Insert((*start.targets, " = ", start.value), Where.BEFORE, batches),))
 
 
 RULE = Rule(

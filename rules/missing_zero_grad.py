@@ -4,6 +4,9 @@
 Reports a training loop whose gradients are never cleared between two steps: not by `zero_grad` of the optimizer or the
 model, not by `p.grad = None`, not in a helper, a method or the framework. A `zero_grad` before the loop does not help.
 
+It is an info under a `GradScaler`: each of its steps divides all that the gradients hold by the AMP scale, what is
+left of earlier batches too, so that they are `scale` times smaller than they seem.
+
 ## Why it matters
 PyTorch adds to `.grad`. Step `n` uses the sum of all `n` gradients so far: the update grows with every step and keeps
 pointing where the run began, like momentum 1.0 without decay. The loss falls at first, then oscillates and blows up;
@@ -56,12 +59,16 @@ def train_epoch(model, loader):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
 
+from losslint import units
 from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
 from losslint.registry import Draft, Mark, Rule
+from losslint.remedies import Insert, Remedy, Where
 
 _ENOUGH_STEPS = 3
 
@@ -82,15 +89,29 @@ def check(loop: Loop) -> Iterator[Draft]:
     if loop.calls_by_name({"zero_grad"}):
         return
     backward = world.backwards[0]
+    # a scaler divides what is left over by the AMP scale at each step, so that next to nothing stays
+    shrunk = all(Fraction(c.weight).denominator % units.SCALE == 0 for step in steps for c in step.stale)
+    seen = "only the division by the AMP scale keeps those of earlier steps small"
     yield Draft(
         backward.node,
-        Severity.ERROR,
-        "nothing sets the gradients to zero: every optimizer step sees those of all batches before it",
-        Factor("× number of steps so far", None),
+        Severity.INFO if shrunk else Severity.ERROR,
+        "nothing sets the gradients to zero: "
+        + (seen if shrunk else "every optimizer step sees those of all batches before it"),
+        None if shrunk else Factor("× number of steps so far", None),
         explain.trail(loop, backward.steps),
         "call `optimizer.zero_grad()` once per step",
         related=[Mark(world.steps[0].node, "the optimizer steps here", "")],
+        remedies=partial(_remedies, loop),
     )
+
+
+def _remedies(loop: Loop) -> Iterator[Remedy]:
+    world = loop.base
+    end = repairs.end_of_step(loop, world)
+    optimizers = [repairs.optimizer_of(step) for step in {step.node: None for step in world.steps}]
+    actions = [Insert((one, ".zero_grad()"), Where.AFTER, end) for one in optimizers if one is not None]
+    if actions and len(actions) == len(optimizers):
+        yield Remedy("set the gradients to zero after each step", tuple(actions))
 
 
 RULE = Rule(

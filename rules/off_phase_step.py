@@ -57,12 +57,15 @@ def train_epoch(model, loader, accum_steps=4):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain, laws
 from losslint.interpreter.ledger import Loop
+from losslint.lowering import ir
 from losslint.registry import Draft, Rule
+from losslint.remedies import Binding, Remedy, Rewrite
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -86,7 +89,14 @@ def check(loop: Loop) -> Iterator[Draft]:
         explain.factor(loop, laws.OVER_WINDOW),
         explain.trail(loop, world.backwards[0].steps),
         f"count from one: `(i + 1) % {window} == 0`",
+        remedies=partial(_remedies, loop),
     )
+
+
+def _remedies(loop: Loop) -> Iterator[Remedy]:
+    gate = loop.window.node if loop.window is not None else None
+    if isinstance(gate, ir.Binary) and gate.op == "%" and isinstance(gate.left, (ir.Name, ir.Attr)):
+        yield Remedy("count from one", (Rewrite(gate.left, (), (" + 1",), Binding.SUM, Binding.SUM),))
 
 
 RULE = Rule(

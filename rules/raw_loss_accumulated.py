@@ -92,13 +92,16 @@ def train_epoch(model, loader, optimizer, accum_steps=4):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain, laws
+from losslint.interpreter import explain, laws, repairs
 from losslint.interpreter.ledger import Loop
 from losslint.interpreter.reading import Reading
+from losslint.lowering import ir
 from losslint.registry import Draft, Rule
+from losslint.remedies import Remedy, divided
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -143,7 +146,16 @@ def _draft(loop: Loop, reading: Reading, severity: Severity, what: str) -> Draft
         factor,
         explain.trail(loop, reading.steps),
         "divide the sum by the number of micro-batches, or add up the divided loss and divide by optimizer steps",
+        remedies=None if right else partial(_remedies, loop, place),
     )
+
+
+def _remedies(loop: Loop, place: ir.Node) -> Iterator[Remedy]:
+    window = repairs.window(loop)
+    if window is None:
+        return
+    for expression in repairs.added(loop, place):
+        yield Remedy(f"add up the loss over `{explain.window_name(loop)}`", (divided(expression, window),))
 
 
 RULE = Rule(

@@ -87,14 +87,16 @@ def fit(model, train_loader, val_loader, optimizer):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
 from losslint.interpreter.reading import Reading
-from losslint.interpreter.values import KEYS
+from losslint.interpreter.values import KEYS, SAMPLES, Step
 from losslint.registry import Draft, Rule
+from losslint.remedies import Binding, Remedy, Replace
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -107,7 +109,20 @@ def check(loop: Loop) -> Iterator[Draft]:
         if mismatch is not None:
             message, factor, advice = mismatch
             trail = explain.trail(loop, reading.steps)
-            yield Draft(division.node, Severity.WARNING, message, Factor(factor, None), trail, advice)
+            remedies = partial(_remedies, loop, reading, division)
+            yield Draft(
+                division.node, Severity.WARNING, message, Factor(factor, None), trail, advice, remedies=remedies
+            )
+
+
+def _remedies(loop: Loop, reading: Reading, division: Step) -> Iterator[Remedy]:
+    """The length of the loader that was iterated, where that of another one is divided by."""
+    loader = repairs.loader_of_reading(loop, reading)
+    if loop.other_split(reading) is None or loader is None or division.operand is None:
+        return
+    text = ("len(", loader, ".dataset)" if division.kinds & SAMPLES else ")")
+    action = Replace(division.operand, text, Binding.ATOM)
+    yield Remedy("divide by the length of the loader that was iterated", (action,))
 
 
 def _mismatch(loop: Loop, reading: Reading) -> tuple[str, str, str] | None:

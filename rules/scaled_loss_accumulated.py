@@ -107,13 +107,17 @@ def train_epoch(model, loader, optimizer, accum_steps=4):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain, laws
+from losslint.interpreter import explain, laws, repairs
 from losslint.interpreter.ledger import Loop
 from losslint.interpreter.reading import Reading
+from losslint.interpreter.values import Step
+from losslint.lowering import ir
 from losslint.registry import Draft, Rule
+from losslint.remedies import Remedy, multiplied
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -151,7 +155,31 @@ def _draft(loop: Loop, reading: Reading, severity: Severity) -> Draft:
         factor,
         explain.trail(loop, reading.steps),
         f"report the undivided loss, or multiply by `{explain.window_name(loop)}`",
+        remedies=partial(_remedies, loop, reading, place or reading.figure.node),
     )
+
+
+def _remedies(loop: Loop, reading: Reading, place: ir.Node) -> Iterator[Remedy]:
+    divisions = laws.window_divisions(reading.steps)
+    window, name = repairs.window(loop), explain.window_name(loop)
+    if window is not None:
+        spoken = repairs.reported(place, repairs.assigned(loop, divisions[-1].node))
+        shown = spoken if len(spoken) == 1 else repairs.added(loop, place)
+        if len(shown) == 1:
+            yield Remedy(f"report the undivided loss: times `{name}`", (multiplied(shown[0], window),))
+    # every figure of the divided loss is wrong alike: the division belongs to backward alone
+    undone = repairs.undone(divisions[-1])
+    if undone is not None and all(_is_divided(other) for other in loop.readings if _is_made_by(other, divisions[-1])):
+        for division in repairs.divide_at_backward(loop, divisions[-1]):
+            yield Remedy(f"divide by `{name}` for backward only", (undone, *division))
+
+
+def _is_made_by(reading: Reading, division: Step) -> bool:
+    return any(step.node is division.node for step in reading.steps)
+
+
+def _is_divided(reading: Reading) -> bool:
+    return reading.unit is not None and reading.unit.window == -1
 
 
 RULE = Rule(

@@ -85,14 +85,17 @@ def train_epoch(model, loader, optimizer, accum_steps=4):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.world import Event
 from losslint.lowering import ir
 from losslint.registry import Draft, Rule
+from losslint.remedies import Delete, Insert, Move, Remedy, Where
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -108,6 +111,7 @@ def check(loop: Loop) -> Iterator[Draft]:
                 scaled[0].node,
                 "`scaler.step` without `scaler.update`: the scale never adapts",
                 "call `scaler.update()` after the step",
+                partial(_with_update, loop),
             )
         return
     twice = next((event for event in events if event.kind == "unscale" and event.flag), None)
@@ -116,6 +120,7 @@ def check(loop: Loop) -> Iterator[Draft]:
             twice.node,
             "`unscale_` runs again before `update`: it raises an error, or divides gradients twice",
             "call `unscale_` once per optimizer step",
+            partial(_unscaled_once, loop, twice.node),
         )
         return
     if loop.window is None or not loop.in_step:
@@ -130,12 +135,37 @@ def check(loop: Loop) -> Iterator[Draft]:
                 " window"
                 " carry different scales",
                 f"call `{name}` under the same gate as the step",
+                partial(_under_the_gate, loop, event, name),
             )
             return
 
 
-def _draft(node: ir.Node, message: str, advice: str) -> Draft:
-    return Draft(node, Severity.ERROR, message, None, (), advice)
+def _draft(node: ir.Node, message: str, advice: str, remedies: Callable[[], Iterable[Remedy]]) -> Draft:
+    return Draft(node, Severity.ERROR, message, None, (), advice, remedies=remedies)
+
+
+def _with_update(loop: Loop) -> Iterator[Remedy]:
+    found = repairs.scaler_of(loop.high)
+    step = next(step.node for step in reversed(loop.high.steps) if step.scaler)
+    if found is not None:
+        yield Remedy("update the scale after the step", (Insert((found[0], ".update()"), Where.AFTER, step),))
+
+
+def _unscaled_once(loop: Loop, second: ir.Node) -> Iterator[Remedy]:
+    if not repairs.is_statement(loop, second):
+        return
+    yield Remedy("unscale once per optimizer step", (Delete(second),))
+    stepped = {step.visit for step in loop.high.steps}
+    clips = [event.node for event in loop.high.events if event.kind == "clip" and event.visit in stepped]
+    for user in (*clips[:1], loop.high.steps[0].node):
+        yield Remedy("unscale once per optimizer step", (Move(second, Where.BEFORE, user),))
+
+
+def _under_the_gate(loop: Loop, event: Event, name: str) -> Iterator[Remedy]:
+    step = next(step.node for step in reversed(loop.high.steps) if step.scaler)
+    if repairs.is_statement(loop, event.node):
+        where = Where.BEFORE if event.kind == "unscale" else Where.AFTER
+        yield Remedy(f"call `{name}` under the same gate as the step", (Move(event.node, where, step),))
 
 
 RULE = Rule(

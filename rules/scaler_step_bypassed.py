@@ -58,13 +58,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 
 from losslint import units
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.world import Backward
+from losslint.lowering import ir
 from losslint.registry import Draft, Mark, Rule
+from losslint.remedies import Action, Binding, Insert, Remedy, Replace, Where
 from losslint.units import Unit
 
 _TIMES_SCALE = Unit(scale=1)
@@ -94,6 +98,7 @@ def check(loop: Loop) -> Iterator[Draft]:
                 explain.trail(loop, backward.steps),
                 "step with `scaler.step(optimizer)` and call `scaler.update()`",
                 related=[Mark(backward.node, "backward on the scaled loss", "AMP scale")],
+                remedies=partial(_remedies, loop, step.node, backward),
             )
         else:
             yield Draft(
@@ -103,7 +108,19 @@ def check(loop: Loop) -> Iterator[Draft]:
                 None,
                 explain.trail(loop, backward.steps),
                 "step with `scaler.step(optimizer)`",
+                remedies=partial(_remedies, loop, step.node, backward),
             )
+
+
+def _remedies(loop: Loop, step: ir.Node, backward: Backward) -> Iterator[Remedy]:
+    scaled, optimizer = repairs.scale_call(backward.steps), repairs.optimizer_of(step)
+    if scaled is None or optimizer is None or not isinstance(step, ir.Call) or step.arguments:
+        return
+    scaler = scaled[1]
+    actions: list[Action] = [Replace(step, (scaler, ".step(", optimizer, ")"), Binding.ATOM)]
+    if not any(event.kind == "update" for event in loop.high.events):
+        actions.append(Insert((scaler, ".update()"), Where.AFTER, step))
+    yield Remedy("step with the scaler", tuple(actions))
 
 
 RULE = Rule(

@@ -59,13 +59,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 
 from losslint import units
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain
+from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.lowering import ir
 from losslint.registry import Draft, Mark, Rule
+from losslint.remedies import Remedy, passed_to
 from losslint.units import Unit
 
 _OVER_SCALE = Unit(scale=-1)
@@ -96,7 +99,14 @@ def check(loop: Loop) -> Iterator[Draft]:
                 explain.trail(loop, backward.steps),
                 "call `scaler.scale(loss).backward()`",
                 related=[Mark(step.node, "divides the gradients by the AMP scale", "")],
+                remedies=partial(_remedies, loop, backward.node),
             )
+
+
+def _remedies(loop: Loop, backward: ir.Node) -> Iterator[Remedy]:
+    found, loss = repairs.scaler_of(loop.high), repairs.backpropagated(backward)
+    if found is not None and loss is not None:
+        yield Remedy("scale the loss before backward", (passed_to(loss, (found[0], ".scale")),))
 
 
 RULE = Rule(

@@ -59,16 +59,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
-from losslint.interpreter import defaults, explain, laws, roles
+from losslint.interpreter import defaults, explain, laws, repairs, roles
 from losslint.interpreter.ledger import Loop
 from losslint.interpreter.program import path_of
 from losslint.interpreter.values import BATCH, BATCHES, COUNT, SAMPLES, Step
 from losslint.interpreter.world import Backward
 from losslint.lowering import ir
 from losslint.registry import Draft, Rule
+from losslint.remedies import Binding, Remedy, Replace
 from losslint.units import Unit
 
 _WRONG = (Unit(batch=-1), Unit(batches=-1), Unit(batch=-1, batches=-1))
@@ -141,7 +143,17 @@ def _draft(loop: Loop, backward: Backward, division: Step, words: str, factor: F
         factor,
         explain.trail(loop, backward.steps),
         f"a mean loss is divided by {right}: the criterion has already divided by the batch",
+        remedies=partial(_remedies, loop, division),
     )
+
+
+def _remedies(loop: Loop, division: Step) -> Iterator[Remedy]:
+    window, undone = repairs.window(loop), repairs.undone(division)
+    if window is not None and division.operand is not None:
+        title = f"divide by `{explain.window_name(loop)}`"
+        yield Remedy(title, (Replace(division.operand, window, Binding.ATOM),))
+    if loop.window is None and undone is not None:
+        yield Remedy("leave the mean loss undivided", (undone,))
 
 
 RULE = Rule(

@@ -55,12 +55,15 @@ def train_epoch(model, loader, accum_steps=4):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain, laws
+from losslint.interpreter import explain, laws, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.lowering import ir
 from losslint.registry import Draft, Mark, Rule
+from losslint.remedies import Delete, Insert, Move, Remedy, Where
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -81,7 +84,19 @@ def check(loop: Loop) -> Iterator[Draft]:
         explain.trail(loop, world.backwards[-1].steps),
         "set them to zero under the same gate as the step",
         related=[Mark(world.steps[0].node, f"one step per {window} micro-batches", "")],
+        remedies=partial(_remedies, loop, zeroing.node),
     )
+
+
+def _remedies(loop: Loop, zeroing: ir.Node) -> Iterator[Remedy]:
+    if not repairs.is_statement(loop, zeroing):
+        return
+    world = loop.high
+    if any(other.node is not zeroing for other in world.zeroings):
+        yield Remedy("set gradients to zero once per step only", (Delete(zeroing),))
+    title, end = "set gradients to zero under the same gate as the step", repairs.end_of_step(loop, world)
+    yield Remedy(title, (Move(zeroing, Where.AFTER, end),))
+    yield Remedy(title, (Delete(zeroing), Insert((zeroing,), Where.AFTER, end)))
 
 
 RULE = Rule(

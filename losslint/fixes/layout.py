@@ -210,9 +210,20 @@ class Layout:
             return Binding.ATOM
         return next((level for kinds, level in _BINDINGS if isinstance(node, kinds)), Binding.ATOM)
 
-    def needed(self, node: cst.CSTNode) -> Binding:
-        """How tightly something must hold together to stand where an expression stands."""
-        if getattr(node, "lpar", ()):
+    def around(self, node: cst.CSTNode) -> Span | None:
+        """Where an expression stands with the one pair of parentheses around it; None where there is no such pair on
+        its line."""
+        span = self.span(node)
+        if len(getattr(node, "lpar", ())) != 1 or isinstance(node, (cst.Tuple, cst.GeneratorExp)):
+            return None
+        start = len(self.text[: span.start].rstrip(_BLANK)) - 1
+        end = len(self.text) - len(self.text[span.end :].lstrip(_BLANK)) + 1
+        return Span(start, end) if self.text[start] == "(" and self.text[end - 1] == ")" else None
+
+    def needed(self, node: cst.CSTNode, bare: bool = False) -> Binding:
+        """How tightly something must hold together to stand where an expression stands; with `bare` also in the place
+        of the parentheses around it."""
+        if getattr(node, "lpar", ()) and not bare:
             return Binding.LOOSEST
         outer = self.parent(node)
         if isinstance(outer, cst.BinaryOperation):
@@ -248,7 +259,7 @@ def names_in(node: cst.CSTNode) -> Iterator[str]:
     """The plain names that an expression reads; names of attributes and keywords are none."""
     if isinstance(node, cst.Name):
         yield node.value
-    elif isinstance(node, cst.Attribute) or isinstance(node, cst.Arg):
+    elif isinstance(node, (cst.Attribute, cst.Arg)):
         yield from names_in(node.value)
     else:
         for child in node.children:

@@ -75,9 +75,7 @@ class Proposer:
         for file in self.files:
             layout = self._layouts.get(file.module)
             if layout is not None and layout in changes:
-                found[file] = [
-                    Edit(file.name, layout.range(change.span), change.text) for change in changes[layout]
-                ]
+                found[file] = [Edit(file.name, layout.range(change.span), change.text) for change in changes[layout]]
         return found
 
     def _home(self, node: ir.Node) -> Layout:
@@ -120,9 +118,7 @@ def _sorted(edits: Mapping[File, Sequence[Edit]]) -> tuple[Edit, ...]:
     return tuple(edit for changes in edits.values() for edit in changes)
 
 
-def _is_gone(
-    finding: Finding, before: Counter[tuple[str, Severity]], after: Counter[tuple[str, Severity]]
-) -> bool:
+def _is_gone(finding: Finding, before: Counter[tuple[str, Severity]], after: Counter[tuple[str, Severity]]) -> bool:
     """Whether there is one finding less of this code, and not more of any other. What is only info is no more than
     a remark on code that is right."""
     if _count(after, finding.code, finding.severity) >= _count(before, finding.code, finding.severity):
@@ -140,12 +136,29 @@ def _count(codes: Counter[tuple[str, Severity]], code: str, least: Severity) -> 
 
 def _still_judged(finding: Finding, before: Judgement, after: Judgement) -> bool:
     """Whether silence means that the law holds: what could be judged still can be."""
-    if not any(loop.subjects for loop in after.loops):
+    if len(_figures(after.loops)) < len(_figures(before.loops)):
+        return False
+    if len(_backwards(after.loops)) < len(_backwards(before.loops)):
         return False
     was, now = list(_exponents(before.loops)), list(_exponents(after.loops))
     if not was:
         return True
     return 0 in now if finding.law in (Law.GRADIENT, Law.EVERY_STEP) else bool(now)
+
+
+def _figures(loops: Iterable[Loop]) -> set[object]:
+    """The places where a loss is shown whose unit is known."""
+    return {
+        (reading.figure.node, reading.figure.position)
+        for loop in loops
+        for reading in loop.readings
+        if reading.unit is not None
+    }
+
+
+def _backwards(loops: Iterable[Loop]) -> set[object]:
+    """The places where a loss is backpropagated."""
+    return {backward.node for loop in loops for backward in loop.high.backwards}
 
 
 def _exponents(loops: Iterable[Loop]) -> Iterable[int | None]:

@@ -19,6 +19,9 @@ _HARMLESS = frozenset({"len", "isnan", "isinf", "isfinite", "any", "all", "item"
 _NEWLINE = re.compile(r"\r\n?|\n")
 
 
+_SCALING_METHODS = frozenset({"div", "divide", "true_divide", "mul", "multiply"})
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A piece of one file's text and what takes its place."""
@@ -149,10 +152,17 @@ def _module_names(layout: Layout, node: cst.CSTNode) -> set[str]:
 
 
 def _substitute(draft: _Draft, node: cst.CSTNode, text: str, binding: Binding) -> None:
-    """Other text in place of an expression, in parentheses where its place needs them."""
-    if binding < draft.layout.needed(node):
+    """Other text in place of an expression, in parentheses where its place needs them, and only there."""
+    layout = draft.layout
+    if isinstance(layout.owner(node, cst.FormattedString), cst.FormattedString) and set(text) & set("\"'\\\n"):
+        # before Python 3.12 a string in a string may not hold its quotes
+        raise UnfitError
+    span, bare = layout.span(node), layout.around(node)
+    if bare is not None and "\n" not in text and binding >= layout.needed(node, bare=True):
+        span = bare
+    elif binding < layout.needed(node):
         text = f"({text})"
-    draft.changes.append(Change(draft.layout.span(node), text))
+    draft.changes.append(Change(span, text))
 
 
 # ---------------------------------------------------------------- taking out
@@ -163,10 +173,11 @@ def _unscale(draft: _Draft, action: Unscale) -> None:
     if isinstance(node, cst.AugAssign):
         _delete(draft, node)
         return
-    if not isinstance(node, cst.BinaryOperation) or operand not in (node.left, node.right):
-        raise UnfitError
-    rest = node.left if operand is node.right else node.right
     statement = layout.statement(node)
+    if isinstance(statement, cst.Expr) and statement.value is node:
+        _delete(draft, statement)
+        return
+    rest = _unscaled(node, operand)
     if isinstance(statement, cst.Assign) and statement.value is node and len(statement.targets) == 1:
         target = statement.targets[0].target
         if layout.source(target) == layout.source(rest):
@@ -182,6 +193,19 @@ def _unscale(draft: _Draft, action: Unscale) -> None:
     else:
         binding = layout.bare_binding(rest)
     _substitute(draft, node, source, binding)
+
+
+def _unscaled(node: cst.CSTNode, operand: cst.CSTNode) -> cst.BaseExpression:
+    """What is scaled by `operand` in `x / k`, `k * x` or `x.div(k)`."""
+    if isinstance(node, cst.BinaryOperation):
+        if operand is node.right:
+            return node.left
+        if operand is node.left:
+            return node.right
+    called = node.func if isinstance(node, cst.Call) and len(node.args) == 1 else None
+    if isinstance(called, cst.Attribute) and called.attr.value.rstrip("_") in _SCALING_METHODS:
+        return called.value
+    raise UnfitError
 
 
 def _delete(draft: _Draft, statement: Statement) -> None:
@@ -321,7 +345,7 @@ def _insert(draft: _Draft, lines: Sequence[str], where: Where, anchor: Statement
 
 def _move(draft: _Draft, statement: Statement, where: Where, anchor: Statement) -> None:
     layout = draft.layout
-    if statement is anchor:
+    if statement is anchor or layout.function(statement) is not layout.function(anchor):
         raise UnfitError
     simple = _simple(statement)
     if layout.shares_line(simple):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, get_args
 
 from losslint.interpreter import explain, laws
-from losslint.interpreter.program import path_of
+from losslint.interpreter.program import blocks, path_of, statements
 from losslint.interpreter.roles import last
-from losslint.interpreter.values import Step
+from losslint.interpreter.values import AMP, Step
 from losslint.lowering import ir
 from losslint.lowering.positions import owner
-from losslint.remedies import Action, Move, Text, Unscale, Where, divided
+from losslint.remedies import Action, Binding, Move, Rewrite, Text, Unscale, Where, divided, either
 
 if TYPE_CHECKING:
     from losslint.interpreter.ledger import Loop
+    from losslint.interpreter.reading import Reading
+    from losslint.interpreter.world import World
+
+_BARS = frozenset({"tqdm", "tqdm.tqdm", "trange", "track", "notebook.tqdm"})
+"""Calls that show progress and give what they are given."""
 
 
 def window(loop: Loop) -> Text | None:
@@ -68,9 +73,18 @@ def divide_before_backward(loop: Loop, by: Text | None = None) -> tuple[Action, 
     return tuple(actions)
 
 
+def divide_at_backward(loop: Loop, division: Step) -> Iterator[tuple[Action, ...]]:
+    """Divides what is backpropagated instead of what it was made from: `division` is the line that divided it."""
+    nodes = {b.node: backpropagated(b.node) for b in loop.high.backwards if division.node in {s.node for s in b.steps}}
+    by = window(loop)
+    losses = [loss for loss in nodes.values() if loss is not None]
+    if by is not None and losses and len(losses) == len(nodes):
+        yield tuple(divided(loss, by) for loss in losses)
+
+
 def undone(step: Step) -> Unscale | None:
     """A scaling taken out of the code, where it stands in an expression or statement of its own."""
-    if step.operand is None or not isinstance(step.node, (ir.Binary, ir.Augment)):
+    if step.operand is None or not isinstance(step.node, (ir.Binary, ir.Augment, ir.Call)):
         return None
     return Unscale(step.node, step.operand)
 
@@ -80,6 +94,8 @@ def is_only_a_scaling(loop: Loop, node: ir.Node) -> bool:
     if isinstance(node, ir.Augment):
         return True
     statement = statement_of(loop, node)
+    if isinstance(statement, ir.Evaluate):
+        return statement.value is node and isinstance(node, ir.Call) and path_of(node.func).endswith("_")
     if not isinstance(statement, ir.Assign) or statement.value is not node or len(statement.targets) != 1:
         return False
     if not isinstance(node, ir.Binary):
@@ -100,3 +116,311 @@ def out_of_branch(loop: Loop, node: ir.Node, guards: Sequence[ir.If]) -> Iterato
     for guard in reversed(guards):
         yield (Move(node, Where.AFTER, guard),)
         yield (Move(node, Where.BEFORE, guard),)
+
+
+def undone_each(steps: Sequence[Step]) -> Iterator[tuple[Unscale]]:
+    """Each of several scalings taken out, the last one first."""
+    for step in reversed(steps):
+        action = undone(step)
+        if action is not None:
+            yield (action,)
+
+
+# ---------------------------------------------------------------- the step and its gate
+
+
+def is_statement(loop: Loop, node: ir.Node) -> bool:
+    """Whether a call is all that its statement does."""
+    statement = statement_of(loop, node)
+    return isinstance(node, ir.Call) and isinstance(statement, ir.Evaluate) and statement.value is node
+
+
+def end_of_step(loop: Loop, world: World) -> ir.Node:
+    """The last statement of an optimizer step: the scaler's `update` where one follows."""
+    step = world.steps[-1]
+    visit = [event for event in world.events if event.kind == "update" and event.visit == step.visit]
+    later = [event.node for event in visit if event.time > step.time]
+    return later[-1] if later and loop_block(loop, later[-1]) is loop_block(loop, step.node) else step.node
+
+
+def also_on_last_batch(loop: Loop) -> Action | None:
+    """The gate made true on the last batch too, where the loop counts its batches."""
+    gate = loop.window.node if loop.window is not None else None
+    counted = _counted(loop)
+    if not isinstance(gate, ir.Binary) or counted is None:
+        return None
+    number, total = counted
+    test = _test_of(loop, gate)
+    if isinstance(test, ir.Compare) and test.ops == ("!=",):
+        return Rewrite(test, (), (" and ", *number, " != ", *total), Binding.AND, Binding.AND)
+    if (isinstance(test, ir.Compare) and test.ops == ("==",)) or (isinstance(test, ir.Unary) and test.op == "not"):
+        return either(test, (*number, " == ", *total))
+    return None
+
+
+def _test_of(loop: Loop, gate: ir.Binary) -> ir.Expr | None:
+    """The comparison that a remainder stands in."""
+    statement = statement_of(loop, gate)
+    test = statement.test if isinstance(statement, ir.If) else getattr(statement, "value", None)
+    return next((part for part in walk(test) if _holds_directly(part, gate)), None) if test is not None else None
+
+
+def _holds_directly(part: ir.Expr, gate: ir.Binary) -> bool:
+    if isinstance(part, ir.Compare):
+        return gate in (part.left, *part.rights)
+    return isinstance(part, ir.Unary) and part.operand is gate
+
+
+def _counted(loop: Loop) -> tuple[Text, Text] | None:
+    """The number of the present batch, from one, and the number of all, in `for i, batch in enumerate(loader)` and
+    `for i in range(batches)`."""
+    world = loop.high
+    visit = next((step.visit for step in world.steps if step.visit >= 0), None)
+    place = world.visits[visit].loop if visit is not None else None
+    if not isinstance(place, ir.For):
+        return None
+    call = _without_bar(place.iterable)
+    if not isinstance(call, ir.Call):
+        return None
+    given = [argument.value for argument in call.arguments]
+    if path_of(call.func) == "range" and isinstance(place.target, ir.Name) and len(given) == 1:
+        return (place.target, " + 1"), (given[0],)
+    counter = place.target.items[0] if isinstance(place.target, ir.Collection) and place.target.items else None
+    if path_of(call.func) != "enumerate" or not isinstance(counter, ir.Name) or len(given) not in (1, 2):
+        return None
+    total = ("len(", _without_bar(given[0]), ")")
+    if len(given) == 1:
+        return (counter, " + 1"), total
+    return ((counter,), total) if isinstance(given[1], ir.Const) and given[1].value == 1 else None
+
+
+def _without_bar(node: ir.Expr) -> ir.Expr:
+    """What a progress bar is put around."""
+    while isinstance(node, ir.Call) and path_of(node.func) in _BARS and node.arguments:
+        node = node.arguments[0].value
+    return node
+
+
+def loop_block(loop: Loop, node: ir.Node) -> ir.Block | None:
+    """The block that the statement of a node stands in."""
+    statement = statement_of(loop, node)
+    todo = [*(function.body for function in loop.program.module.functions), loop.program.module.body]
+    while todo:
+        block = todo.pop()
+        if any(one is statement for one in block):
+            return block
+        todo.extend(inner for one in block for inner in blocks(one))
+    return None
+
+
+def walk(node: ir.Expr) -> Iterator[ir.Expr]:
+    """An expression and its parts."""
+    yield node
+    for part in _parts(node):
+        yield from walk(part)
+
+
+# ---------------------------------------------------------------- figures
+
+
+def loop_of_reading(loop: Loop, reading: Reading) -> ir.For | None:
+    """The loop over the batches that went into a figure."""
+    visits = [visit for site, visit in reading.figure.weights if site.node is reading.site.node and visit >= 0]
+    world = next((w for w in loop.worlds.values() if any(figure is reading.figure for figure in w.figures)), None)
+    place = world.visits[visits[0]].loop if world is not None and visits else None
+    return place if isinstance(place, ir.For) else None
+
+
+def loader_of_reading(loop: Loop, reading: Reading) -> ir.Expr | None:
+    """What that loop runs over by name, counters and progress bars left out."""
+    place = loop_of_reading(loop, reading)
+    if place is None:
+        return None
+    node = _without_bar(place.iterable)
+    if isinstance(node, ir.Call) and path_of(node.func) == "enumerate" and node.arguments:
+        node = _without_bar(node.arguments[0].value)
+    return node if isinstance(node, (ir.Name, ir.Attr)) else None
+
+
+def dataset_of(loop: Loop, reading: Reading) -> Text | None:
+    """What counts the samples of the loader behind a figure, where it is a known loader that gives all of them."""
+    node, known = loader_of_reading(loop, reading), loop.base.loaders.get(reading.loader)
+    if node is None or known is None or known.assumed or known.drop_last or known.sampled:
+        return None
+    return (node, ".dataset")
+
+
+def added(loop: Loop, node: ir.Node) -> list[ir.Expr]:
+    """What is added up in `total += x`, `total = total + x`, `losses.append(x)` or `meter.update(x)`."""
+    if isinstance(node, ir.Augment):
+        return [node.value]
+    if isinstance(node, ir.Call):
+        return [argument.value for argument in node.arguments[:1]]
+    statement = statement_of(loop, node)
+    value = statement.value if isinstance(statement, ir.Assign) else None
+    if not isinstance(statement, ir.Assign) or not isinstance(value, ir.Binary) or value.op != "+":
+        return []
+    targets = {explain.text(target) for target in statement.targets}
+    return [side for side in (value.left, value.right) if explain.text(side) not in targets]
+
+
+def counted_size(loop: Loop, counter: ir.Node | None) -> ir.Expr | None:
+    """The size of a batch as the loop counts it: `x.size(0)` in `n += x.size(0)`."""
+    if not isinstance(counter, (ir.Name, ir.Attr)):
+        return None
+    for statement in statements(scope_of(loop, counter)):
+        if isinstance(statement, ir.Augment) and statement.op == "+" and path_of(statement.target) == path_of(counter):
+            return None if isinstance(statement.value, ir.Const) else statement.value
+    return None
+
+
+def starts(loop: Loop, name: str) -> Iterator[ir.Assign]:
+    """The lines that set a sum to a number."""
+    for block in (*(function.body for function in loop.program.module.functions), loop.program.module.body):
+        for statement in statements(block):
+            if not isinstance(statement, ir.Assign) or not isinstance(statement.value, ir.Const):
+                continue
+            if name in map(path_of, statement.targets):
+                yield statement
+
+
+def is_plain_number(loop: Loop, node: ir.Node, name: str) -> bool:
+    """Whether a sum starts as a number, and nothing treats it as a tensor later."""
+    block = scope_of(loop, node)
+    if not any(start in list(statements(block)) for start in starts(loop, name)):
+        return False
+    return not any(
+        isinstance(part, ir.Attr) and path_of(part.value) == name
+        for statement in statements(block)
+        for expression in _parts(statement)
+        for part in walk(expression)
+    ) and not any(
+        isinstance(statement, ir.Return) and statement.value is not None and name in map(path_of, walk(statement.value))
+        for statement in statements(block)
+    )
+
+
+def detached(loop: Loop, mutation: ir.Node) -> Iterator[ir.Expr]:
+    """The `loss.detach()` behind an alias that is changed in place."""
+    if isinstance(mutation, ir.Augment):
+        changed: ir.Expr = mutation.target
+    elif isinstance(mutation, ir.Call) and isinstance(mutation.func, ir.Attr):
+        changed = mutation.func.value
+    else:
+        return
+    if _detaches(changed):
+        yield changed
+    for statement in statements(scope_of(loop, mutation)):
+        if not isinstance(statement, ir.Assign) or not path_of(changed):
+            continue
+        if _detaches(statement.value) and path_of(changed) in map(path_of, statement.targets):
+            yield statement.value
+
+
+def _detaches(node: ir.Expr) -> bool:
+    if isinstance(node, ir.Attr):
+        return node.name == "data"
+    return isinstance(node, ir.Call) and isinstance(node.func, ir.Attr) and node.func.name == "detach"
+
+
+def reported(figure: ir.Node, names: Collection[str]) -> list[ir.Expr]:
+    """Where a figure's line speaks of a loss by one of its names: the whole of `loss.item()`, `float(loss)`, `loss`."""
+    found: list[ir.Expr] = []
+    todo = [*_parts(figure)]
+    while todo:
+        node = todo.pop(0)
+        if _speaks_of(node, names):
+            found.append(node)
+        else:
+            todo.extend(_parts(node))
+    return found
+
+
+def assigned(loop: Loop, value: ir.Node) -> set[str]:
+    """The names that the statement of a value gives it."""
+    statement = statement_of(loop, value)
+    if isinstance(statement, ir.Assign):
+        return {path_of(target) for target in statement.targets} - {""}
+    return {path_of(statement.target)} - {""} if isinstance(statement, ir.Augment) else set()
+
+
+def spoken(place: ir.Node, names: Collection[str]) -> list[ir.Expr]:
+    """Where a line speaks of a value by one of its names: the bare names."""
+    return [part for whole in _parts(place) for part in walk(whole) if path_of(part) in names]
+
+
+def _speaks_of(node: ir.Expr, names: Collection[str]) -> bool:
+    while True:
+        if path_of(node) in names:
+            return True
+        if isinstance(node, ir.Call) and isinstance(node.func, ir.Attr) and node.func.name in _SAME_VALUE:
+            node = node.func.value
+        elif isinstance(node, ir.Attr) and node.name == "data":
+            node = node.value
+        elif isinstance(node, ir.Call) and path_of(node.func) == "float" and len(node.arguments) == 1:
+            node = node.arguments[0].value
+        else:
+            return False
+
+
+_SAME_VALUE = frozenset({"item", "detach", "cpu", "clone", "numpy", "float"})
+
+
+# ---------------------------------------------------------------- code
+
+
+def scope_of(loop: Loop, node: ir.Node) -> ir.Block:
+    """The body of the function, or else the module, that a node stands in."""
+    statement = statement_of(loop, node)
+    project = loop.program.project
+    for module in (loop.program.module, *project.loaded):
+        for function in module.functions:
+            if any(one is statement for one in statements(function.body)):
+                return function.body
+    return loop.program.module.body
+
+
+def _parts(node: ir.Node) -> Iterator[ir.Expr]:
+    """The expressions that a node is made of; those in the blocks of a statement are none of them."""
+    for name in type(node).__slots__:
+        if name != "cst":
+            yield from _direct(getattr(node, name))
+
+
+def _direct(part: object) -> Iterator[ir.Expr]:
+    if isinstance(part, tuple):
+        for item in part:
+            yield from _direct(item)
+    elif isinstance(part, ir.Argument):
+        yield part.value
+    elif isinstance(part, get_args(ir.Expr)):
+        yield part
+
+
+# ---------------------------------------------------------------- AMP
+
+
+def scaler_of(world: World) -> tuple[ir.Expr, ir.Expr] | None:
+    """The scaler and the optimizer in `scaler.step(optimizer)`."""
+    call = next((step.node for step in world.steps if step.scaler), None)
+    if not isinstance(call, ir.Call) or not isinstance(call.func, ir.Attr) or not call.arguments:
+        return None
+    return call.func.value, call.arguments[0].value
+
+
+def scale_call(steps: Iterable[Step]) -> tuple[ir.Call, ir.Expr, ir.Expr] | None:
+    """The call `scaler.scale(loss)` in a trail, its scaler and its loss."""
+    for step in steps:
+        call = step.node
+        if not step.kinds & AMP or not isinstance(call, ir.Call) or not isinstance(call.func, ir.Attr):
+            continue
+        if call.func.name == "scale" and len(call.arguments) == 1:
+            return call, call.func.value, call.arguments[0].value
+    return None
+
+
+def optimizer_of(step: ir.Node) -> ir.Expr | None:
+    """The optimizer in `optimizer.step()` and `scaler.step(optimizer)`."""
+    if not isinstance(step, ir.Call) or not isinstance(step.func, ir.Attr) or step.func.name != "step":
+        return None
+    return step.arguments[0].value if step.arguments else step.func.value
