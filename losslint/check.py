@@ -71,10 +71,14 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of a run: every file that was named or found, in the order of the names."""
+    """What came of a run: every file that was named or found, in the order of the names.
+
+    `hidden` counts the findings that were taken out because a baseline holds them.
+    """
 
     files: tuple[FileReport, ...]
     troubles: tuple[Trouble, ...] = ()
+    hidden: int = 0
 
     @property
     def findings(self) -> Iterator[Finding]:
@@ -83,14 +87,29 @@ class Report:
             yield from file.findings
 
     @property
+    def unchecked(self) -> Iterator[tuple[str, str]]:
+        """Every path that could not be checked, and why."""
+        yield from ((trouble.name, trouble.message) for trouble in self.troubles)
+        yield from ((file.name, file.failure) for file in self.files if file.failure is not None)
+
+    @property
     def failed(self) -> bool:
         """Whether anything could not be checked."""
-        return bool(self.troubles) or any(file.failure is not None for file in self.files)
+        return any(True for _ in self.unchecked)
 
     @property
     def broken(self) -> bool:
         """Whether a law is broken; what is only `info` never fails a run."""
         return any(finding.severity > Severity.INFO for finding in self.findings)
+
+    def without(self, is_known: Callable[[Finding], bool]) -> Report:
+        """The report without the findings that are known."""
+        files = tuple(
+            replace(file, findings=tuple(finding for finding in file.findings if not is_known(finding)))
+            for file in self.files
+        )
+        hidden = sum(1 for _ in self.findings) - sum(len(file.findings) for file in files)
+        return replace(self, files=files, hidden=self.hidden + hidden)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from losslint import selection
 from losslint.findings import Severity
+from losslint.settings import BY_KEY, BadValueError
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -56,9 +57,15 @@ class Config:
     exclude: tuple[str, ...] = ()
     min_severity: Severity | None = None
     source_roots: tuple[Path, ...] = ()
+    baseline: Path | None = None
+    loss_functions: tuple[tuple[str, str], ...] = ()
+    meters: tuple[str, ...] = ()
+    dividing_backward: tuple[str, ...] = ()
 
 
 DEFAULT = Config()
+
+_TABLE = re.compile(r"^[ \t]*\[\s*tool\s*\.\s*[\"']?losslint\b", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -137,7 +144,7 @@ def read(path: Path) -> Config | None:
     if table is None:
         return None
     if not isinstance(table, dict):
-        raise ConfigError(Problem(shown, _line(text, "losslint"), "`tool.losslint` must be a table"))
+        raise ConfigError(Problem(shown, _line(text), "`tool.losslint` must be a table"))
     return _parse(table, path, shown, text)
 
 
@@ -166,87 +173,30 @@ def _parse(table: Mapping[str, Any], path: Path, shown: str, text: str) -> Confi
     problems: list[Problem] = []
     root = path.parent
     for key, value in table.items():
-        reader = _READERS.get(key)
-        if reader is None:
-            message = f"unknown key `{key}`{selection.nearest(key, _READERS)}"
-            problems.append(Problem(shown, _line(text, "losslint", key), message))
+        setting = BY_KEY.get(key)
+        if setting is None:
+            message = f"unknown key `{key}`{selection.nearest(key, BY_KEY)}"
+            problems.append(Problem(shown, _line(text, key), message))
             continue
         try:
-            values[key.replace("-", "_")] = reader(value, root)
-        except _BadValueError as error:
-            problems.append(Problem(shown, _line(text, "losslint", key, *error.where), f"`{key}`: {error}"))
+            values[setting.attribute] = setting.kind.read(value, root)
+        except BadValueError as error:
+            problems.append(Problem(shown, _line(text, key, *error.where), f"`{key}`: {error}"))
     if problems:
         raise ConfigError(*problems)
     return Config(root=root, **values)
 
 
-class _BadValueError(ValueError):
-    """What is wrong with a value; `where` are the words that lead to its line."""
-
-    def __init__(self, message: str, *where: str) -> None:
-        super().__init__(message)
-        self.where = where
-
-
-def _strings(value: object, root: Path) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _BadValueError("expected a list of strings")
-    return tuple(value)
-
-
-def _selectors(value: object, root: Path) -> tuple[str, ...]:
-    found: list[str] = []
-    for item in _strings(value, root):
-        try:
-            found += selection.normalise([item])
-        except selection.SelectorError as error:
-            raise _BadValueError(str(error), item) from None
-    return tuple(found)
-
-
-def _per_file(value: object, root: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    if not isinstance(value, dict):
-        raise _BadValueError("expected a table of patterns, each with a list of codes")
-    found = []
-    for pattern, codes in value.items():
-        try:
-            found.append((pattern, _selectors(codes, root)))
-        except _BadValueError as error:
-            raise _BadValueError(f"`{pattern}`: {error}", pattern, *error.where) from None
-    return tuple(found)
-
-
-def _severity(value: object, root: Path) -> Severity:
-    labels = [severity.label for severity in Severity]
-    if not isinstance(value, str) or value not in labels:
-        hint = selection.nearest(value, labels) if isinstance(value, str) else ""
-        raise _BadValueError(f"expected one of {', '.join(f'`{label}`' for label in labels)}{hint}")
-    return Severity[value.upper()]
-
-
-def _folders(value: object, root: Path) -> tuple[Path, ...]:
-    return tuple(Path(os.path.normpath(root / item)) for item in _strings(value, root))
-
-
-_READERS: dict[str, Callable[[object, Path], object]] = {
-    "select": _selectors,
-    "extend-select": _selectors,
-    "ignore": _selectors,
-    "per-file-ignores": _per_file,
-    "exclude": _strings,
-    "min-severity": _severity,
-    "source-roots": _folders,
-}
-
-
 def _line(text: str, *words: str) -> int | None:
-    """The 1-based line where the last of the words stands, each looked for after the one before."""
-    position = 0
+    """The 1-based line where the last of the words stands in the table, each looked for after the one before."""
+    table = _TABLE.search(text)
+    position = table.start() if table is not None else max(text.find("losslint"), 0)
     for word in words:
-        found = text.find(word, position)
-        if found < 0:
+        # a key or a string is a whole word; `select` is none in `extend-select`
+        found = re.compile(rf"(?<![\w-]){re.escape(word)}(?![\w-])").search(text, position)
+        if found is None:
             break
-        position = found
+        position = found.start()
     return text.count("\n", 0, position) + 1 if position else None
 
 

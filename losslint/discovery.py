@@ -65,11 +65,12 @@ class _Ignored:
         return self.spec.check_file(relative + "/" if is_folder else relative).include
 
 
-def discover(arguments: Sequence[str], configs: Configs) -> Discovery:
+def discover(arguments: Sequence[str], configs: Configs, force_exclude: bool = False) -> Discovery:
     """The files that the arguments name, each once.
 
     A named file is always taken; a folder is walked for `*.py` and `*.ipynb`, without the folders and files that are
-    excluded by default, by `exclude` or by a `.gitignore`. Links to folders are not followed. Raises `ConfigError`.
+    excluded by default, by `exclude` or by a `.gitignore`. With `force_exclude` that holds for a named file as well.
+    Links to folders are not followed. Raises `ConfigError`.
     """
     found = Discovery()
     seen: set[str] = set()
@@ -93,9 +94,11 @@ def discover(arguments: Sequence[str], configs: Configs) -> Discovery:
             paths = iter([path])
         namer = _Namer(argument)
         for file in paths:
+            path_object = Path(file)
+            if force_exclude and is_left_out(path_object, configs):
+                continue
             if file not in seen:
                 seen.add(file)
-                path_object = Path(file)
                 found.targets.append(Target(path_object, namer.name(file), configs.of(path_object.parent)))
     found.targets.sort(key=lambda target: target.name)
     return found

@@ -13,12 +13,25 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 from losslint import selection
-from losslint.findings import Factor, Finding, Law, Range, Severity, TrailStep
+from losslint.findings import (
+    Applicability,
+    Edit,
+    Factor,
+    Finding,
+    Fix,
+    Law,
+    Outcome,
+    Range,
+    Reason,
+    Severity,
+    TrailStep,
+    Verdict,
+)
 from losslint.fingerprints import fingerprint
 from losslint.registry import Rule
 from losslint.source import ProjectRoots, SourceError, SourceFile
@@ -67,7 +80,7 @@ def analyze(
         if marked and marked[1] in by_code and by_code[marked[1]].severity >= min_severity:
             statement = line[: marked.start()]
             place = Range(number, len(line) - len(line.lstrip()) + 1, number, len(statement.rstrip()) + 1)
-            findings.append(finding(rule=by_code[marked[1]], path=source.name, place=place))
+            findings.append(finding(by_code[marked[1]], source.name, place, statement=statement.strip()))
     for called in re.findall(r"# CALLS (\S+)", source.text):
         findings.append(finding(path=called, place=Range(1, 1, 1, 5)))
     return Analysis(tuple(findings), ("too many forks",) if "# NOTE" in source.text else ())
@@ -81,6 +94,7 @@ def finding(
     factor: Factor | None = FACTOR,
     trail: tuple[TrailStep, ...] = (),
     related: tuple[TrailStep, ...] = (),
+    statement: str = "loss.backward()",
 ) -> Finding:
     return Finding(
         code=rule.code,
@@ -95,7 +109,17 @@ def finding(
         related=related,
         help="divide the loss by `accum_steps`",
         fingerprint=fingerprint(rule.code, path, message, 0),
+        statement=statement,
     )
+
+
+def with_everything(path: str = "train.py") -> Finding:
+    """A finding in a notebook's cell with a fix and a verdict."""
+    fix = Fix("divide the loss", Applicability.UNSAFE, (Edit(path, Range(3, 5, 3, 9), "(loss / k)"),))
+    verdict = Verdict(
+        Outcome.INCONCLUSIVE, 0.25, None, "k = 4", "cpu", Reason.TIMEOUT, "after 20 s", ("a loader of 8 batches",)
+    )
+    return replace(finding(path=path), cell=3, fix=fix, verdict=verdict)
 
 
 def install(

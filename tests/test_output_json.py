@@ -34,6 +34,7 @@ def test_a_whole_finding() -> None:
         "trail": [
             {
                 "path": "other.py",
+                "cell": None,
                 "range": {"start": {"line": 1, "column": 2}, "end": {"line": 3, "column": 4}},
                 "message": "criterion",
                 "unit": "1",
@@ -42,6 +43,7 @@ def test_a_whole_finding() -> None:
         "related": [
             {
                 "path": "train.py",
+                "cell": None,
                 "range": {"start": {"line": 5, "column": 6}, "end": {"line": 7, "column": 8}},
                 "message": "the window",
                 "unit": "",
@@ -50,10 +52,13 @@ def test_a_whole_finding() -> None:
         "help": "divide the loss by `accum_steps`",
         "fingerprint": finding.fingerprint,
         "url": finding.url,
+        "cell": None,
+        "fix": None,
+        "verdict": None,
     }
     assert list(found) == [
         *("code", "name", "severity", "law", "message", "path", "range", "factor", "trail", "related", "help"),
-        *("fingerprint", "url"),
+        *("fingerprint", "url", "cell", "fix", "verdict"),
     ]
 
 
@@ -61,6 +66,39 @@ def test_without_a_factor_or_a_number() -> None:
     assert rendered(fakes.finding(factor=None))[0]["factor"] is None
     factor = type(fakes.FACTOR)("÷ k", None)
     assert rendered(fakes.finding(factor=factor))[0]["factor"] == {"text": "÷ k", "value": None}
+
+
+def test_a_fix_a_verdict_and_a_cell() -> None:
+    (found,) = rendered(fakes.with_everything())
+    assert found["cell"] == 3
+    assert found["fix"] == {
+        "title": "divide the loss",
+        "applicability": "unsafe",
+        "edits": [
+            {
+                "path": "train.py",
+                "cell": None,
+                "range": {"start": {"line": 3, "column": 5}, "end": {"line": 3, "column": 9}},
+                "text": "(loss / k)",
+            }
+        ],
+    }
+    assert found["verdict"] == {
+        "outcome": "inconclusive",
+        "measured": 0.25,
+        "predicted": None,
+        "setting": "k = 4",
+        "device": "cpu",
+        "reason": "timeout",
+        "detail": "after 20 s",
+        "assumes": ["a loader of 8 batches"],
+    }
+
+
+def test_json_lines_are_the_same_objects_one_a_line() -> None:
+    findings = (fakes.finding(), fakes.with_everything())
+    lines = render("json-lines", Report((FileReport("train.py", findings),)), 80)
+    assert [json.loads("".join(text for text, _ in line)) for line in lines] == rendered(*findings)
 
 
 def test_nothing_found_is_an_empty_array() -> None:

@@ -17,6 +17,14 @@ class Exit(IntEnum):
     PIPE_CLOSED = 141
 
 
+EXIT_CODES = """\
+exit codes:
+  0    nothing found, or nothing but `info`
+  1    errors or warnings found
+  2    a path, an option, the configuration or an output cannot be used"""
+"""The end of the help of a command that reports findings."""
+
+
 def command_parser(program: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
     """The parser of one command, its help laid out as written."""
     return argparse.ArgumentParser(

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from losslint.check import Report
-from losslint.output.text import Line
+if TYPE_CHECKING:
+    from losslint.check import Report
+    from losslint.output.text import Line
 
 FORMATS = {
     "full": "losslint.output.full",
     "concise": "losslint.output.concise",
+    "grouped": "losslint.output.grouped",
     "json": "losslint.output.json",
+    "json-lines": "losslint.output.json_lines",
     "lsp": "losslint.output.lsp",
+    "sarif": "losslint.output.sarif",
+    "github": "losslint.output.github",
+    "gitlab": "losslint.output.gitlab",
+    "junit": "losslint.output.junit",
+    "rdjson": "losslint.output.rdjson",
 }
 """Every output format and the module that renders it."""
 
-MACHINE_FORMATS = frozenset({"json", "lsp"})
+MACHINE_FORMATS = frozenset(FORMATS) - {"full", "concise", "grouped"}
 """Read by programs: never coloured, and nothing but data on standard output."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from losslint.check import Report
-from losslint.findings import Finding, Range, TrailStep
+from losslint.findings import Factor, Finding, Fix, Range, TrailStep, Verdict
 from losslint.output.text import Line, plain
 
 
@@ -19,7 +19,6 @@ def render(report: Report, width: int) -> Iterator[Line]:
 
 def to_object(finding: Finding) -> dict[str, Any]:
     """A finding as JSON takes it; the keys stand in the order that is documented."""
-    factor = finding.factor
     return {
         "code": finding.code,
         "name": finding.name,
@@ -28,13 +27,44 @@ def to_object(finding: Finding) -> dict[str, Any]:
         "message": finding.message,
         "path": finding.path,
         "range": _range(finding.range),
-        "factor": None if factor is None else {"text": factor.text, "value": factor.value},
+        "factor": factor_object(finding.factor),
         "trail": [_step(step) for step in finding.trail],
         "related": [_step(step) for step in finding.related],
         "help": finding.help,
         "fingerprint": finding.fingerprint,
         "url": finding.url,
+        "cell": finding.cell,
+        "fix": None if finding.fix is None else _fix(finding.fix),
+        "verdict": verdict_object(finding.verdict),
     }
+
+
+def factor_object(factor: Factor | None) -> dict[str, Any] | None:
+    """A factor as JSON takes it."""
+    return None if factor is None else {"text": factor.text, "value": factor.value}
+
+
+def verdict_object(verdict: Verdict | None) -> dict[str, Any] | None:
+    """A verdict as JSON takes it."""
+    if verdict is None:
+        return None
+    return {
+        "outcome": verdict.outcome.value,
+        "measured": verdict.measured,
+        "predicted": verdict.predicted,
+        "setting": verdict.setting,
+        "device": verdict.device,
+        "reason": None if verdict.reason is None else verdict.reason.value,
+        "detail": verdict.detail,
+        "assumes": list(verdict.assumes),
+    }
+
+
+def _fix(fix: Fix) -> dict[str, Any]:
+    edits = [
+        {"path": edit.path, "cell": edit.cell, "range": _range(edit.range), "text": edit.text} for edit in fix.edits
+    ]
+    return {"title": fix.title, "applicability": fix.applicability.value, "edits": edits}
 
 
 def _range(place: Range) -> dict[str, dict[str, int]]:
@@ -45,4 +75,10 @@ def _range(place: Range) -> dict[str, dict[str, int]]:
 
 
 def _step(step: TrailStep) -> dict[str, Any]:
-    return {"path": step.path, "range": _range(step.range), "message": step.message, "unit": step.unit}
+    return {
+        "path": step.path,
+        "cell": step.cell,
+        "range": _range(step.range),
+        "message": step.message,
+        "unit": step.unit,
+    }

@@ -93,12 +93,18 @@ def clip(text: str, start: int, end: int, width: int) -> tuple[str, int]:
     return "".join(taken), first
 
 
+def where(path: str, cell: int | None) -> str:
+    """A file as people are told of it; of a notebook, with its code cell."""
+    return path if cell is None else f"{path}:cell {cell}"
+
+
 def summary(report: Report) -> Line:
     """How the run ended, in one line."""
     findings = list(report.findings)
-    unchecked = len(report.troubles) + sum(file.failure is not None for file in report.files)
+    unchecked = sum(1 for _ in report.unchecked)
     checked = sum(file.failure is None for file in report.files)
-    missed = f"; {counted(unchecked, 'path')} could not be checked" if unchecked else ""
+    missed = f"; {counted(report.hidden, 'finding')} in the baseline" if report.hidden else ""
+    missed += f"; {counted(unchecked, 'path')} could not be checked" if unchecked else ""
     if not findings:
         words = f"{'Nothing found' if unchecked else 'All clear'}: {counted(checked, 'file')} checked{missed}"
         return ((words, Style.STRONG if unchecked else Style.GOOD),)
