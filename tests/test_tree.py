@@ -59,6 +59,10 @@ LL302 scaler-step-bypassed error
 LL303 clip-before-unscale error
 LL304 scaler-cadence error
 LL401 missing-zero-grad error
+LL411 scheduler-per-micro-batch warning
+LL412 scheduler-unit-mismatch warning
+LL413 scheduler-horizon-ignores-window warning
+LL414 scheduler-before-optimizer warning
 LL601 softmax-before-cross-entropy error
 LL602 sigmoid-before-bce-with-logits error
 LL603 missing-activation-before-loss error

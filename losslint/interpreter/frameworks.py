@@ -74,10 +74,7 @@ def accelerator_method(
                 thing.data["loaders"].add(value.path)
         written = [argument.value for argument in node.arguments] if len(node.arguments) == len(args) else []
         names = [path_of(argument) for argument in written] or [""] * len(args)
-        prepared = [
-            _prepared_optimizer(value, thing) if _names_optimizer(value, name) else value
-            for value, name in zip(args, names, strict=True)
-        ]
+        prepared = [_prepared(value, name, thing) for value, name in zip(args, names, strict=True)]
         return prepared[0] if len(prepared) == 1 else tuple(prepared)
     if name == "accumulate":
         return Thing("context", "accumulate", {"accumulate": thing})
@@ -96,12 +93,15 @@ def accelerator_method(
     return Unknown(f"accelerator.{name}()", varies=bool(world.live))
 
 
-def _names_optimizer(value: Any, name: str) -> bool:
-    return type(value) is Unknown and (roles.is_optimizer(value.path) or roles.is_optimizer(name))
-
-
-def _prepared_optimizer(value: Unknown, accelerator: Thing) -> Thing:
-    return Thing("optimizer", value.path, {"prepared": accelerator})
+def _prepared(value: Any, name: str, accelerator: Thing) -> Any:
+    """What `prepare` hands back: an optimizer or a scheduler that is not in sight is known by its name."""
+    if type(value) is not Unknown:
+        return value
+    if roles.is_optimizer(value.path) or roles.is_optimizer(name):
+        return Thing("optimizer", value.path, {"prepared": accelerator})
+    if roles.is_scheduler(value.path) or roles.is_scheduler(name):
+        return Thing("scheduler", value.path, {"prepared": accelerator})
+    return value
 
 
 def enter_accumulate(ev: Evaluator, thing: Thing) -> None:

@@ -66,7 +66,7 @@ def thing_method(ev: Evaluator, thing: Thing, name: str, args: list[Any], kwargs
         return scaler_method(ev, thing, name, args, node)
     if kind == "scheduler":
         if name == "step" and not frameworks.is_gated(thing, "step"):
-            ev.world.event("schedule", node, thing.path)
+            ev.world.event("schedule", node, thing.path, "prepared" in thing.data or "framework" in thing.data)
         return Unknown(f"{thing.path}.{name}()")
     if kind == "accelerator":
         return frameworks.accelerator_method(ev, thing, name, args, kwargs, node)

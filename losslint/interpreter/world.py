@@ -73,7 +73,8 @@ class Zeroing(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Anything else in the order of the step: `clip`, `unscale`, `update`, `schedule`, `train`, `eval`."""
+    """Anything else in the order of the step: `clip`, `unscale`, `update`, `schedule` (its flag says that a framework
+    rescales it), `train`, `eval`. `live`: inside a loop over batches; `passage`: the pass that it belongs to."""
 
     kind: str
     node: ir.Node
@@ -81,6 +82,8 @@ class Event(NamedTuple):
     what: str
     flag: bool
     time: int
+    live: bool
+    passage: int
 
 
 class Figure(NamedTuple):
@@ -455,7 +458,7 @@ class World:
 
     def event(self, kind: str, node: ir.Node, what: str = "", flag: bool = False) -> None:
         """Appends to the trace."""
-        self.events.append(Event(kind, node, self.current, what, flag, self.now()))
+        self.events.append(Event(kind, node, self.current, what, flag, self.now(), self.live > 0, self.passage))
 
     # ------------------------------------------------------------ arithmetic on forms
 
