@@ -82,8 +82,9 @@ def window_names(finding: Finding, text: str) -> tuple[str, ...]:
     factor = finding.factor
     if factor is None or factor.unit is None or not factor.unit.window:
         return ()
-    generic = {"batch", "size", "batches", "log", "window", "AMP", "scale", "world", "mean", "the"}
-    return tuple(name for name in _NAME.findall(factor.text) if name not in generic and name in text)
+    generic = {"size", "batches", "log", "window", "scale"}
+    parts = [_NAME.findall(part) for part in re.split("[×÷]", factor.text)]
+    return tuple(names[-1] for names in parts if names and names[-1] not in generic and names[-1] in text)
 
 
 def benches(

@@ -21,6 +21,7 @@ from losslint.runtime.things import (
     ANY,
     DATA,
     DATASET,
+    DETACHED,
     MODEL,
     OUT,
     Guess,
@@ -80,7 +81,7 @@ def call_thing(one: World, thing: Thing, arguments: tuple[Any, ...], options: di
         return Thing(name, kind, batch_of(*values))
     kind = kind_of(*values)
     if kind != ANY:
-        return Thing(name, kind if kind == OUT else DATA, batch_of(*values))
+        return Thing(name, kind if kind in (OUT, DETACHED) else DATA, batch_of(*values))
     return Thing(f"{thing._name}()", ANY)
 
 
@@ -88,7 +89,8 @@ def _model_call(one: World, options: dict[str, Any], values: tuple[Any, ...]) ->
     for key in options:
         if re.search(r"num_items|num_tokens|normalizer|denom", key):
             one.taint(f"the model is given `{key}`")
-    return Thing("model(…)", OUT, batch_of(*values) or one.current())
+    kind = OUT if torch.is_grad_enabled() else DETACHED
+    return Thing("model(…)", kind, batch_of(*values) or one.current())
 
 
 def call_function(one: World, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -343,10 +345,25 @@ def _data_loader(*arguments: Any, **options: Any) -> Loader:
     dataset = arguments[0] if arguments else options.get("dataset")
     name = dataset._name if isinstance(dataset, Thing) else type(dataset).__name__
     kept = dataset if isinstance(dataset, Thing) and dataset._kind == DATASET else None
-    return Loader(one, f"{name} loader", options.get("drop_last") is True, kept or Thing(str(name), DATASET))
+    loader = Loader(one, f"{name} loader", options.get("drop_last") is True, kept or Thing(str(name), DATASET))
+    sampler = options.get("sampler")
+    loader.partial = isinstance(sampler, Thing) and "sampler" in sampler._name.lower() and sampler._kind == DATASET
+    loader.sampler = sampler if sampler is not None else loader.sampler
+    return loader
+
+
+def _subset(*arguments: Any, **options: Any) -> Thing:
+    _mark_split(arguments)
+    return Thing("subset", DATASET)
+
+
+def _mark_split(arguments: Sequence[Any]) -> None:
+    if arguments and isinstance(arguments[0], Thing):
+        arguments[0]._kept["split"] = True
 
 
 def _split(*arguments: Any, **options: Any) -> Any:
+    _mark_split(arguments)
     return [Thing("train part", DATASET), Thing("validation part", DATASET)]
 
 
@@ -369,7 +386,9 @@ class _DataTools(types.ModuleType):
         if name in ("TensorDataset", "ConcatDataset"):
             return _dataset
         if name == "Subset":
-            return lambda *arguments, **options: Thing("subset", DATASET)
+            return _subset
+        if name == "SubsetRandomSampler":
+            return lambda *arguments, **options: Thing("sampler", DATASET)
         if name == "distributed":
             return self
         return Thing(f"torch.utils.data.{name}")
@@ -577,7 +596,7 @@ def front(name: str) -> Any:
     if top == "tqdm":
         return Front("tqdm", None, {"tqdm": _tqdm, "trange": lambda *a, **o: _tqdm(range(*a)), "auto": _Tqdm("tqdm.auto")})
     if top == "accelerate":
-        return Front("accelerate", None, {"Accelerator": lambda *a, **o: Accelerator(world(), *a, **o)})
+        return Front("accelerate", None, _ACCELERATE)
     if top in ("lightning", "lightning_fabric", "pytorch_lightning"):
         return _Lightning(name)
     if top == "deepspeed":
@@ -589,6 +608,12 @@ def front(name: str) -> Any:
     if top == "logging":
         return Thing("logging")
     return _Elsewhere(name)
+
+
+_ACCELERATE: dict[str, Any] = {
+    "Accelerator": lambda *a, **o: Accelerator(world(), *a, **o),
+    "GradientAccumulationPlugin": lambda *a, **o: _namespace({"num_steps": a[0] if a else o.get("num_steps", 1)}),
+}
 
 
 def _namespace(values: dict[str, Any]) -> Thing:

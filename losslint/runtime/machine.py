@@ -18,7 +18,7 @@ from losslint.runtime.ledger import Ledger
 from losslint.runtime.libraries import Bar, Builtins, Module, Scheduler
 from losslint.runtime.roles import Criterion, known_role
 from losslint.runtime.slicing import HOOK, Entry, Names, Place, Program, is_lossy
-from losslint.runtime.things import ANY, DATA, MASK, MODEL, OUT, Guess, Thing
+from losslint.runtime.things import ANY, DATA, DATASET, MASK, MODEL, OUT, Guess, Thing
 from losslint.runtime.world import Enough, Loader, Optimizer, Settings, World
 
 _MOST_ROUNDS = 3
@@ -100,12 +100,13 @@ class Hooks:
         place, world = self.places[key], self.world
         shape = world.settings.shape
         inner = place.trains and not place.outer
+        draws = inner and not world.depth
         if isinstance(iterable, Thing):
-            if inner:
+            if draws:
                 iterable = self._source(iterable)
-            elif place.trains:
-                iterable = range(shape.epochs) if "epoch" in str(place.names) else [iterable]
-            elif iterable._kind == ANY:
+            elif place.trains and not inner:
+                iterable = range(shape.epochs) if "epoch" in str(place.names) else self._windows(iterable)
+            elif iterable._kind == ANY and not inner:
                 return
         most = None
         if isinstance(iterable, range):
@@ -116,7 +117,15 @@ class Hooks:
         elif isinstance(iterable, int):
             iterable = range(iterable)
         count = 0
-        for value in iterable:
+        elements = iter(iterable)
+        while True:
+            world.sourcing = draws
+            try:
+                value = next(elements)
+            except StopIteration:
+                break
+            finally:
+                world.sourcing = False
             count += 1
             if most is not None and count > most:
                 self.cut = True
@@ -127,7 +136,20 @@ class Hooks:
                     world.drawn_tick = world.tick
             if count > 3000:
                 raise Enough
-            yield self._spread(place.names, value)
+            world.depth += draws
+            try:
+                yield self._spread(place.names, value)
+            finally:
+                world.depth -= draws
+
+    def _windows(self, iterable: Thing) -> Iterator[Any]:
+        """The windows of an unknown source of windows: lists of micro-batches."""
+        world = self.world
+        shape = world.settings.shape
+        loader = world.role_loader(iterable._name)
+        world.assume(f"`{iterable._name}` gives windows of micro-batches")
+        for _ in range(shape.batches // shape.window):
+            yield [next(loader) for _ in range(shape.window)]
 
     def _source(self, iterable: Thing) -> Any:
         if iterable._kind in (DATA, OUT) and iterable._batch is not None:
@@ -192,7 +214,11 @@ class Hooks:
             return self.world.settings.shape.window
         if place.kind == "outside" and name in self.program.logs and _is_number(value):
             return self.world.settings.log
+        if isinstance(value, Loader) and name and value.name.endswith(" loader"):
+            value.name = name
         if isinstance(value, Thing):
+            if value._kind == DATASET and value._name in ("dataset", "subset") and name:
+                object.__setattr__(value, "_name", name)
             if value._kind == OUT and (is_lossy(name) or name in self.program.lossy_names) and "fn" not in name:
                 return value._loss()
             if value._kind == ANY and value._batch is None and name:
@@ -284,7 +310,7 @@ def _holds_batch(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return (isinstance(value, (int, float)) and not isinstance(value, bool)) or isinstance(value, Thing) or value is None
+    return (isinstance(value, int) and not isinstance(value, bool)) or isinstance(value, Thing) or value is None
 
 
 def _figure(value: Any) -> float | None:
@@ -300,6 +326,8 @@ def _figure(value: Any) -> float | None:
 
 def known_name(hooks: Hooks, name: str) -> Any:
     """The window, a logging interval, or what the name says; None where it says nothing."""
+    if hooks.world.settings.own and name in hooks.program.numbers:
+        return hooks.program.numbers[name]
     if name in hooks.program.windows:
         return hooks.world.settings.shape.window
     if name in hooks.program.logs:

@@ -213,9 +213,16 @@ def left_over(bench: Bench, question: Question) -> Answer:
         number for step in ledger.steps for number in step.lost
     }
     in_pass = {number for number in range(ledger.first_pass)}
+    # a window that runs on into the next pass is a whole window
+    window = bench.settings.shape.window
     late = {
-        use.batch for step in ledger.steps if step.at > ledger.first_pass for use in step.fresh if use.batch in in_pass
+        use.batch
+        for step in ledger.steps
+        if step.at > ledger.first_pass and len(step.fresh) != window
+        for use in step.fresh
+        if use.batch in in_pass
     }
+    seen |= {use.batch for step in ledger.steps if len(step.fresh) == window for use in step.fresh}
     never = {number for number in in_pass - seen if number >= max(seen, default=0)} if drawn else set()
     missing = float(len(late | never))
     predicted = float(batches % bench.settings.shape.window)
@@ -567,7 +574,10 @@ def figure_last_batch(bench: Bench, question: Question) -> Answer:
         value = _value(base, row)
         first = _value(bench.run(last_batch=_UNEVEN_LAST, raised=frozenset({0})), row)
         last = _value(bench.run(last_batch=_UNEVEN_LAST, raised=frozenset({shape.batches - 1})), row)
-        if value is None or first is None or last is None or same(first, value, 1e-7) or same(last, value, 1e-7):
+        if value is None or first is None or last is None or same(first, value, 1e-7):
+            continue
+        if same(last, value, 1e-7):
+            answer = answer if answer.measured is not None else Answer(0.0, predicted, figure=row)
             continue
         ratio = (last - value) / _UNEVEN_LAST / ((first - value) / shape.batch_size)
         if same(ratio, predicted, 1e-3):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 HOOK = "__world__"
@@ -66,7 +66,7 @@ class Entry:
 @dataclass
 class Program:
     """The instrumented file. `windows` and `logs` are the names (and literals) that hold the accumulation window and
-    the logging interval."""
+    the logging interval; `numbers` are the defaults that the code gives to arguments of the command line."""
 
     text: str
     tree: ast.Module
@@ -77,7 +77,8 @@ class Program:
     entries: tuple[Entry, ...]
     loss_modules: frozenset[str]
     lossy_names: frozenset[str]
-    defined: frozenset[str] = field(default_factory=frozenset)
+    defined: frozenset[str]
+    numbers: dict[str, int]
 
 
 # ---------------------------------------------------------------- reading the tree
@@ -277,6 +278,7 @@ def program(text: str, filename: str, wanted: Sequence[int], windows: Iterable[s
     outline = Outline(tree)
     intervals = _intervals(outline, windows)
     lossy = _lossy_names(outline)
+    numbers = _numbers(outline)
     entries = tuple(_entries(outline, wanted))
     hooks = _Hooks(outline, frozenset(wanted), intervals, lossy)
     loss_modules = frozenset(name for name, node in outline.classes.items() if _makes_loss(node))
@@ -293,6 +295,7 @@ def program(text: str, filename: str, wanted: Sequence[int], windows: Iterable[s
         loss_modules,
         lossy,
         frozenset(f.name for f in outline.functions) | frozenset(outline.classes),
+        numbers,
     )
 
 
@@ -309,6 +312,17 @@ def _makes_loss(node: ast.ClassDef) -> bool:
     return forward is not None and (
         is_lossy(node.name) or any(is_lossy(n) or "cross_entropy" in n for n in _called(forward))
     )
+
+
+def _numbers(outline: Outline) -> dict[str, int]:
+    """Whole numbers that `add_argument` gives as defaults."""
+    found = {}
+    for call in _calls(outline.tree):
+        if last_name(call.func) == "add_argument" and call.args and isinstance(call.args[-1], ast.Constant):
+            default = next((w.value for w in call.keywords if w.arg == "default"), None)
+            if isinstance(default, ast.Constant) and type(default.value) is int:
+                found[str(call.args[-1].value).lstrip("-").replace("-", "_")] = default.value
+    return found
 
 
 def _lossy_names(outline: Outline) -> frozenset[str]:

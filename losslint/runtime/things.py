@@ -17,8 +17,9 @@ from losslint.runtime.slicing import is_lossy
 if TYPE_CHECKING:
     from losslint.runtime.world import Batch, World
 
-ANY, DATA, OUT, MASK, MODEL, DATASET = "any", "data", "out", "mask", "model", "dataset"
-"""What a thing is: unknown, of a batch, made by a model out of a batch, a choice among a batch's items, …"""
+ANY, DATA, OUT, MASK, MODEL, DATASET, DETACHED = "any", "data", "out", "mask", "model", "dataset", "detached"
+"""What a thing is: unknown, of a batch, made by a model out of a batch, a choice among a batch's items, a model, a data
+set, an output without its graph."""
 
 _COMPARING = frozenset("eq ne gt lt ge le not_equal greater less logical_and logical_not isfinite isnan".split())
 _CHOOSING = frozenset("argmax argmin max topk round".split())
@@ -28,6 +29,9 @@ _MASKS = re.compile(r"mask|valid|keep|padding|observed", re.I)
 _MODEL_METHODS = frozenset(
     "parameters named_parameters zero_grad state_dict train eval to cuda cpu half float requires_grad_ apply".split()
 )
+
+OF_BATCH = (DATA, OUT, MASK, DETACHED)
+"""The kinds of things that come from a batch."""
 
 _worlds: list[World] = []
 
@@ -133,7 +137,7 @@ def kind_of(*values: Any) -> str:
             kinds.add(kind_of(*value))
         elif isinstance(value, dict):
             kinds.add(kind_of(*value.values()))
-    for kind in (OUT, MASK, DATA):
+    for kind in (OUT, DETACHED, MASK, DATA):
         if kind in kinds:
             return kind
     return ANY
@@ -166,7 +170,7 @@ class Thing:
             raise AttributeError(name)
         if name in self._kept:
             return self._kept[name]
-        if self._kind in (DATA, OUT, MASK):
+        if self._kind in OF_BATCH:
             return self._of_batch(name)
         if self._kind == DATASET:
             return Thing(name) if name not in ("dataset",) else self
@@ -222,7 +226,7 @@ class Thing:
         if isinstance(key, str):
             if self._kind == DATA and self._batch is not None:
                 world().dictionaries.add(self._batch.number)
-            if self._kind in (DATA, OUT, MASK):
+            if self._kind in OF_BATCH:
                 if self._kind == OUT and is_lossy(key):
                     return self._loss()
                 return self._like(key, MASK if self._kind == DATA and _MASKS.search(key) else None)
@@ -250,6 +254,8 @@ class Thing:
 
     def __len__(self) -> int:
         if self._kind == DATASET:
+            return world().samples(self._name) * (2 if self._kept.get("split") else 1)
+        if self._kind == ANY and "data" in self._name:
             return world().samples(self._name)
         if self._kind == DATA and self._batch is not None and self._name == "batch":
             # of a dictionary, it is the number of its keys
@@ -257,9 +263,17 @@ class Thing:
         return world().items(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
-        if self._kind in (DATA, OUT, MASK):
+        if self._kind in OF_BATCH:
             return iter([self._like(f"{self._name}[{place}]") for place in range(2)])
-        return iter(())
+        return self._elements()
+
+    def _elements(self) -> Iterator[Any]:
+        """Batches where a training loop asks for them; else two elements, whatever they are."""
+        if world().sourcing:
+            yield from world().role_loader(self._name)
+        else:
+            for place in range(2):
+                yield self._like(f"{self._name}[{place}]")
 
     def __next__(self) -> Any:
         return world().draw(self._name)
@@ -306,7 +320,7 @@ class Thing:
         return self._name
 
     def _compare(self, other: Any) -> Any:
-        kind = MASK if kind_of(self, other) in (DATA, OUT, MASK) else ANY
+        kind = MASK if kind_of(self, other) in OF_BATCH else ANY
         return Thing(self._name, kind, batch_of(self, other))
 
     __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = _compare  # type: ignore[assignment]
@@ -363,12 +377,14 @@ class Method(Thing):
             return of_parts(of, name, arguments)
         if name == "backward":
             return of._loss().backward(**options)  # type: ignore[no-untyped-call]
-        if name in ("keys", "values", "items", "copy", "pop", "get"):
+        if name == "keys":
+            return ["input_ids", "labels"]
+        if name in ("values", "items", "copy", "pop", "get"):
             return of[arguments[0]] if name in ("pop", "get") and arguments else of
         if kind == MASK and name in ("sum", "count_nonzero", "nonzero"):
-            return float(world().valid(of._batch)) if reduces else of
+            return torch.tensor(float(world().valid(of._batch))) if reduces else of
         if kind == MASK and name == "mean" and reduces:
-            return world().valid(of._batch) / items
+            return torch.tensor(world().valid(of._batch) / items)
         if kind == MASK and name in ("any", "all", "item"):
             return Guess(0)
         if kind == OUT and reduces and name in ("mean", "sum"):
@@ -384,8 +400,8 @@ class Method(Thing):
             return of._like(of._name, MASK)
         if name in _CHOOSING:
             return of._like(of._name, DATA)
-        if name in ("detach", "cpu", "numpy", "data"):
-            return of
+        if name in ("detach", "numpy") and kind == OUT:
+            return of._like(of._name, DETACHED)
         return of._like(of._name)
 
 

@@ -18,7 +18,7 @@ import torch
 from losslint.runtime import things
 from losslint.runtime.ledger import BatchUse, Event, FigureRow, Ledger, StepRow
 from losslint.runtime.ledger import Shape as WorldShape
-from losslint.runtime.things import DATA, DATASET, Thing, batch_of
+from losslint.runtime.things import DATA, DATASET, DETACHED, OUT, Thing, batch_of
 
 CAPACITY = 2048
 """Items that a run may draw."""
@@ -125,6 +125,9 @@ class Optimizer:
         """The old mixed-precision optimizers' own backward."""
         self.world.backward(loss)
 
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
@@ -140,6 +143,7 @@ class Loader:
         self.sampler = Thing("sampler")
         self.batch_sampler = self.sampler
         self.accelerator: Any = None
+        self.partial = False
         self.batches: Iterator[Any] | None = None
 
     @property
@@ -150,6 +154,8 @@ class Loader:
     def sizes(self) -> list[int]:
         """The items of each batch of a pass."""
         sizes = self.world.sizes(self.name)
+        if self.partial:
+            return sizes[: len(sizes) // 2]
         return sizes[:-1] if self.drop_last and sizes[-1] < self.batch_size else sizes
 
     def __len__(self) -> int:
@@ -288,6 +294,8 @@ class World:
         self.foreign_calls = 0
         self.values = torch.ones(CAPACITY)
         self.polarity = False
+        self.sourcing = False
+        self.depth = 0
         self.asked = 0
         self.roles: Any = None
         self.dictionaries: set[int] = set()
@@ -325,8 +333,9 @@ class World:
         return [shape.batch_size] * (count - 1) + [shape.last_batch]
 
     def samples(self, name: str) -> int:
-        """The samples of a data set."""
-        return sum(self.sizes(name))
+        """The samples of a data set, or of what a sampler takes of it."""
+        sizes = self.sizes(name)
+        return sum(sizes[: len(sizes) // 2] if "sampler" in name.lower() else sizes)
 
     def new_passage(self, loader: str) -> int:
         """The number of a new pass over a loader, from 1."""
@@ -431,6 +440,9 @@ class World:
         """A loss function: the losses of its batch, reduced as the code asks."""
         batch = batch_of(*arguments, *options.values())
         losses = self.losses(batch)
+        kinds = {value._kind for value in (*arguments, *options.values()) if isinstance(value, Thing)}
+        if DETACHED in kinds and OUT not in kinds:
+            losses = losses.detach()
         reduction = options.get("reduction", default)
         if options.get("size_average") is False:
             reduction = "sum"
@@ -502,7 +514,9 @@ class World:
             gradient = optimizer.gain.grad.detach().double().cpu()
             for batch in self.batches:
                 weights = tuple(gradient[batch.start : batch.start + batch.items].tolist())
-                if batch.number in optimizer.pending:
+                if batch.number in optimizer.pending and not any(weights):
+                    optimizer.lost.append(batch.number)
+                elif batch.number in optimizer.pending:
                     fresh.append(BatchUse(batch.number, batch.passage, batch.place, weights))
                 elif any(weights):
                     stale.append(BatchUse(batch.number, batch.passage, batch.place, weights))
@@ -562,6 +576,10 @@ class World:
         return self.ledger
 
     # ------------------------------------------------------------ calls of unknown things
+
+    def role_loader(self, name: str) -> Loader:
+        """The loader of a name."""
+        return self.loaders.setdefault(name, Loader(self, name))
 
     def model(self) -> Any:
         """The model that every unknown model is."""
