@@ -7,7 +7,6 @@ columns stay; cells in another language are left out.
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,6 @@ from typing import Any
 
 from losslint import source
 from losslint.findings import Edit, Finding, Fix, Range, TrailStep
-from losslint.magics import masked
 from losslint.source import SourceError, split_lines
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -130,6 +128,8 @@ def _at_end(edit: Edit, lines: tuple[str, ...]) -> Edit:
 
 def from_cells(sources: Iterable[tuple[int, str]]) -> Notebook:
     """The notebook of code cells that are at hand, each with its number: what an editor holds."""
+    from losslint.magics import masked
+
     cells = []
     line = 1
     for number, written in sources:
@@ -150,6 +150,8 @@ def parse(data: bytes, path: Path) -> Notebook | None:
 
     Raises `SourceError` for what is no notebook of format 4, with the line of the file.
     """
+    import json
+
     text = decoded(data, path)
     try:
         content = json.loads(text)
