@@ -6,6 +6,7 @@ import gc
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from losslint import selection, suppressions
 from losslint.config import Config, Configs, compile_patterns
 from losslint.discovery import Discovery, Target, Trouble, as_target, is_left_out
-from losslint.findings import Finding, Range, Severity
+from losslint.findings import Applicability, Finding, Outcome, Range, Severity
 from losslint.source import (
     MAX_BYTES,
     ProjectRoots,
@@ -32,6 +33,7 @@ from losslint.unsaved import unsaved
 from losslint.workers import Workers
 
 if TYPE_CHECKING:
+    from losslint.sightings import NamedUnit
     from pathspec import GitIgnoreSpec
 
     from losslint.notebooks import Notebook
@@ -73,18 +75,26 @@ class FileReport:
 class Report:
     """What came of a run: every file that was named or found, in the order of the names.
 
-    `hidden` counts the findings that were taken out because a baseline holds them.
+    `hidden` counts the findings that were taken out because a baseline holds them, `fixed` those that were there
+    before they were fixed; with `unsafe_fixes`, unsafe fixes are wanted too.
     """
 
     files: tuple[FileReport, ...]
     troubles: tuple[Trouble, ...] = ()
     hidden: int = 0
+    fixed: int = 0
+    unsafe_fixes: bool = False
 
     @property
     def findings(self) -> Iterator[Finding]:
         """All findings, file by file, in the order of their places."""
         for file in self.files:
             yield from file.findings
+
+    def can_fix(self, finding: Finding) -> bool:
+        """Whether `--fix` with the options of this run would fix a finding."""
+        fix = finding.fix
+        return fix is not None and (self.unsafe_fixes or fix.applicability is Applicability.SAFE)
 
     @property
     def unchecked(self) -> Iterator[tuple[str, str]]:
@@ -99,8 +109,14 @@ class Report:
 
     @property
     def broken(self) -> bool:
-        """Whether a law is broken; what is only `info` never fails a run."""
-        return any(finding.severity > Severity.INFO for finding in self.findings)
+        """Whether a law is broken; what is only `info`, or refuted, never fails a run."""
+        return any(finding.severity > Severity.INFO and not finding.is_withdrawn for finding in self.findings)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the verifier was asked for a verdict and could not give one."""
+        verdicts = (finding.verdict for finding in self.findings)
+        return any(verdict is not None and verdict.outcome is Outcome.INCONCLUSIVE for verdict in verdicts)
 
     def without(self, is_known: Callable[[Finding], bool]) -> Report:
         """The report without the findings that are known."""
@@ -197,6 +213,23 @@ def check_texts(texts: Mapping[Path, bytes], configs: Configs, wishes: Wishes) -
     targets = sorted((as_target(path, configs) for path in texts), key=lambda one: one.name)
     with unsaved(texts):
         return check(Discovery(targets), configs, wishes)
+
+
+def units(found: Discovery, configs: Configs) -> tuple[NamedUnit, ...]:
+    """The losses that the files name, each with its unit where it stands; a file that cannot be analysed has none."""
+    from losslint.sightings import named_units
+
+    planner = _Planner(configs, Wishes())
+    seen: dict[NamedUnit, None] = {}
+    for target in found.targets:
+        opened = _open(target)
+        if isinstance(opened, _Opened) and not opened.gated:
+            notebook = opened.notebook
+            with suppress(SourceError):
+                text = decode(opened.data, target.path) if notebook is None else notebook.text
+                source = SourceFile(target.path, target.name, text, notebook)
+                seen.update(dict.fromkeys(named_units(source, planner.roots(target))))
+    return tuple(seen)
 
 
 @dataclass(slots=True)

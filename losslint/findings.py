@@ -177,6 +177,11 @@ class Finding:
         return f"https://github.com/losslint/losslint/blob/main/docs/rules/{self.name}.md"
 
     @property
+    def is_withdrawn(self) -> bool:
+        """Whether the verifier has refuted it."""
+        return self.verdict is not None and self.verdict.outcome is Outcome.REFUTED
+
+    @property
     def sort_key(self) -> tuple[str, int, Range, str]:
         """The order of output: by file, place and code."""
         return (self.path, self.cell or 0, self.range, self.code)

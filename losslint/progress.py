@@ -18,7 +18,8 @@ PAUSE = 0.1
 class ProgressBar:
     """Told of every file that is done; draws only on a terminal. Used as a context manager, which takes it away."""
 
-    def __init__(self) -> None:
+    def __init__(self, counted: str = "files") -> None:
+        self._counted = counted
         self._shows = sys.stderr.isatty()
         self._next = time.monotonic() + PATIENCE
         self._bar: Progress | None = None
@@ -32,11 +33,11 @@ class ProgressBar:
             self._bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        """`done` of `total` files are done."""
+        """`done` of `total` files, or of whatever is `counted`, are done."""
         if not self._shows or time.monotonic() < self._next:
             return
         if self._bar is None or self._task is None:
-            self._bar = _bar()
+            self._bar = _bar(self._counted)
             self._task = self._bar.add_task("losslint", total=total)
             self._bar.start()
         self._bar.update(self._task, completed=done, total=total)
@@ -44,7 +45,7 @@ class ProgressBar:
         self._next = time.monotonic() + PAUSE
 
 
-def _bar() -> Progress:
+def _bar(counted: str) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -52,7 +53,7 @@ def _bar() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("files"),
+        TextColumn(counted),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         auto_refresh=False,

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from losslint import __version__
 from losslint.commands import COMMANDS
 from losslint.commands.shared import EXIT_CODES, Exit, add_color, command_parser, misuse, say
+from losslint.commands.verify import add_options as add_verification
 from losslint.output import FORMATS
 
 if TYPE_CHECKING:
     from losslint.check import Report, Wishes
     from losslint.config import Configs
     from losslint.discovery import Discovery
+    from losslint.fixes.session import Session
     from losslint.output.destinations import Destination
 
 _HELP = f"""\
@@ -36,7 +38,15 @@ examples:
 
 
 def run(arguments: list[str]) -> int:
-    options = parser().parse_args(arguments)
+    shape = parser()
+    shape.add_argument("--verify", action="store_true", help="run the loops in question, as `losslint verify` does")
+    return lint(shape.parse_args(arguments))
+
+
+def lint(options: argparse.Namespace) -> int:
+    """Do what the options of `parser` ask for, and give the exit code."""
+    from dataclasses import replace
+
     from losslint import selection
     from losslint.baseline import BaselineError
     from losslint.check import check
@@ -49,6 +59,8 @@ def run(arguments: list[str]) -> int:
     if trouble is not None:
         return misuse(trouble)
     configs = Configs(options.isolated, None if options.config is None else options.config.absolute())
+    session: Session | None = None
+    undecided = unwritten = False
     try:
         outputs = _outputs(options)
         wishes = _wishes(options)
@@ -59,9 +71,26 @@ def run(arguments: list[str]) -> int:
             if options.show_files or options.show_settings:
                 return _show(options, found, configs)
             with ProgressBar() as progress:
-                report = check(found, configs, wishes, progress)
+                if options.fix or options.diff:
+                    from losslint.fixes.session import fix
+
+                    session = fix(found, configs, wishes, options.unsafe_fixes, progress)
+                    report = session.report
+                else:
+                    report = replace(check(found, configs, wishes, progress), unsafe_fixes=options.unsafe_fixes)
             report = _without_known(options, report, found, configs)
             _complain(report, options.verbose)
+            if options.verify:
+                from losslint.verification import only_confirmed, verified
+
+                outcome = verified(report, options)
+                if isinstance(outcome, int):
+                    return outcome
+                undecided = outcome.undecided
+                report = only_confirmed(outcome) if options.only_confirmed else outcome
+            if session is not None and options.diff:
+                return _show_diff(session)
+            unwritten = _write(session) if session is not None else False
             for output in outputs:
                 destinations.write(output, report, options.color)
     except (selection.SelectorError, BaselineError, destinations.UnusableError) as error:
@@ -69,14 +98,20 @@ def run(arguments: list[str]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return Exit.MISUSED
-    if report.failed:
+    if report.failed or unwritten:
         return Exit.MISUSED
+    if undecided and options.strict:
+        return Exit.UNDECIDED
     return Exit.FOUND if report.broken and not options.exit_zero else Exit.CLEAN
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of the command."""
-    made = command_parser("losslint [check]", "Find broken loss arithmetic in PyTorch training code.", _HELP)
+def parser(
+    program: str = "losslint [check]",
+    description: str = "Find broken loss arithmetic in PyTorch training code.",
+    epilog: str = _HELP,
+) -> argparse.ArgumentParser:
+    """The parser of a command that lints."""
+    made = command_parser(program, description, epilog)
     add = made.add_argument
     add(
         "paths",
@@ -120,6 +155,11 @@ def parser() -> argparse.ArgumentParser:
     add_color(show)
     show.add_argument("--verbose", action="store_true", help="say which files the analysis could not finish, and why")
     show.add_argument("--exit-zero", action="store_true", help="exit with 0 even where something is found")
+    fixes = made.add_argument_group("fixes")
+    how = fixes.add_mutually_exclusive_group()
+    how.add_argument("--fix", action="store_true", help="fix what can be fixed safely, and report what remains")
+    how.add_argument("--diff", action="store_true", help="print what `--fix` would change, and change nothing")
+    fixes.add_argument("--unsafe-fixes", action="store_true", help="also the fixes that may change a run that was right")
     which = made.add_argument_group("which files")
     which.add_argument(
         "--stdin-filename", type=Path, metavar="NAME", help="check standard input as if it were this file"
@@ -134,6 +174,7 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument("--isolated", action="store_true", help="read no configuration")
     where.add_argument("--show-settings", action="store_true", help="only show what is configured for the files")
     where.add_argument("--no-cache", action="store_true", help="accepted for scripts; every file is analysed afresh")
+    add_verification(made)
     return made
 
 
@@ -153,6 +194,10 @@ def _trouble(options: argparse.Namespace) -> str | None:
         return f"`--statistics` has no `{options.output_format}` format"
     if options.baseline is not None and options.write_baseline is not None:
         return "`--baseline` and `--write-baseline` cannot be used together"
+    if options.verify and (options.fix or options.diff):
+        return "findings cannot be fixed and verified in one run"
+    if options.fix and (options.stdin_filename is not None or "-" in options.paths):
+        return "standard input cannot be fixed in place; `--diff` prints what would change"
     named = [path for path in options.paths if path != "-"]
     if named and (len(named) < len(options.paths) or options.stdin_filename is not None):
         return f"standard input is checked alone, without `{named[0]}`"
@@ -178,6 +223,7 @@ def _wishes(options: argparse.Namespace) -> Wishes:
         extend_select=selection.normalise(options.extend_select or ()),
         ignore=selection.normalise(options.ignore or ()),
         min_severity=None if options.min_severity is None else Severity[options.min_severity.upper()],
+        fixes=True,
     )
 
 
@@ -267,3 +313,30 @@ def _complaints(report: Report, verbose: bool) -> Iterator[str]:
                 yield file.detail.rstrip()
     if not report.files and not report.troubles:
         yield "warning: no Python files found"
+
+
+def _show_diff(session: Session) -> int:
+    """Print what `--fix` would change, and say on standard error how much that is."""
+    from losslint.fixes.session import diff
+    from losslint.output.text import counted
+
+    for line in diff(session):
+        sys.stdout.write(f"{line}\n")
+    if session.fixed:
+        say(f"Would fix {counted(len(session.fixed), 'finding')} in {counted(len(session.after), 'file')}")
+    else:
+        say("No finding would be fixed")
+    if session.report.failed:
+        return Exit.MISUSED
+    return Exit.FOUND if session.fixed else Exit.CLEAN
+
+
+def _write(session: Session) -> bool:
+    """Write what was fixed; whether a file could not be written, which is said on standard error."""
+    from losslint.fixes.session import write
+    from losslint.output.text import escape
+
+    failures = write(session)
+    for failure in failures:
+        say(f"error: {escape(failure.name)}: {failure.message}")
+    return bool(failures)

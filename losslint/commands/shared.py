@@ -13,6 +13,7 @@ class Exit(IntEnum):
     CLEAN = 0
     FOUND = 1
     MISUSED = 2
+    UNDECIDED = 3
     INTERRUPTED = 130
     PIPE_CLOSED = 141
 

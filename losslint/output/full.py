@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from losslint.check import Report
-from losslint.findings import Finding, Law, Range, TrailStep
+from losslint.findings import Applicability, Finding, Law, Range, TrailStep
 from losslint.notebooks import lines_of
-from losslint.output.text import SEVERITY_STYLES, Line, Style, cells, clip, escape, shown, summary
+from losslint.output.text import FIXABLE, SEVERITY_STYLES, Line, Style, cells, clip, endings, escape, shown, where
+from losslint.output.verdicts import long
 
 LAWS = {
     Law.GRADIENT: "gradient: over one window the gradients sum to the mean",
@@ -64,11 +65,13 @@ def render(report: Report, width: int) -> Iterator[Line]:
     yield from endings(report)
 
 
-def _finding(finding: Finding, sources: _Sources, width: int) -> Iterator[Line]:
+def _finding(finding: Finding, sources: _Sources, width: int, fixable: bool) -> Iterator[Line]:
     style = SEVERITY_STYLES[finding.severity]
     yield (
         (f"{finding.severity.label}[{finding.code}] {finding.name}", style),
-        (f": {escape(finding.message)}", Style.STRONG),
+        (": ", Style.STRONG),
+        (FIXABLE if fixable else "", Style.TRAIL),
+        (escape(finding.message), Style.STRONG),
     )
     blocks = _blocks(finding)
     gutter = max(len(str(line)) for block in blocks for line in block.marks)
@@ -92,6 +95,12 @@ def _notes(finding: Finding) -> Iterator[tuple[str, str]]:
         yield "law", LAWS[finding.law]
     if finding.help:
         yield "help", finding.help
+    if finding.verdict is not None:
+        yield "verdict", long(finding.verdict)
+        if finding.verdict.assumes:
+            yield "assumes", "; ".join(finding.verdict.assumes)
+    if finding.fix is not None:
+        yield "fix" if finding.fix.applicability is Applicability.SAFE else "unsafe fix", finding.fix.title
     yield "page", f"losslint explain {finding.code}"
 
 

@@ -14,8 +14,10 @@ from typing import Any
 from losslint.check import Report
 from losslint.findings import Finding, Range, Severity, TrailStep
 from losslint.output.account import step_words
+from losslint.output.json import verdict_object
 from losslint.output.text import Line, plain
 from losslint.output.texts import Texts
+from losslint.output.verdicts import long
 
 _SEVERITIES = {Severity.ERROR: 1, Severity.WARNING: 2, Severity.INFO: 3}
 
@@ -45,10 +47,15 @@ def _diagnostic(finding: Finding, texts: Texts) -> dict[str, Any]:
         "code": finding.code,
         "codeDescription": {"href": finding.url},
         "source": "losslint",
-        "message": finding.message,
+        "message": finding.message if finding.verdict is None else f"{finding.message}\n{long(finding.verdict)}",
         "relatedInformation": [_related(step, texts) for step in (*finding.trail, *finding.related)],
-        "data": {"fingerprint": finding.fingerprint},
+        "data": _data(finding),
     }
+
+
+def _data(finding: Finding) -> dict[str, Any]:
+    verdict = {} if finding.verdict is None else {"verdict": verdict_object(finding.verdict)}
+    return {"fingerprint": finding.fingerprint, **verdict}
 
 
 def _related(step: TrailStep, texts: Texts) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
 from losslint.check import Report
-from losslint.findings import Severity
+from losslint.findings import Applicability, Outcome, Severity
 
 TAB = 4
+
+FIXABLE = "[*] "
+"""What marks a finding that `--fix` would take away."""
 
 _KEPT = "\u200c\u200d\u00a0\u3000"
 """Not printable in Python's sense and harmless: the joiners of emoji and scripts, and two spaces."""
@@ -98,20 +101,53 @@ def where(path: str, cell: int | None) -> str:
     return path if cell is None else f"{path}:cell {cell}"
 
 
+def endings(report: Report) -> Iterator[Line]:
+    """How the run ended, and what of it can be fixed."""
+    yield summary(report)
+    safe, unsafe = _fixable(report)
+    hidden = 0 if report.unsafe_fixes else unsafe
+    shown = safe + unsafe - hidden
+    if shown:
+        option = "`--fix --unsafe-fixes`" if report.unsafe_fixes and unsafe else "`--fix`"
+        more = f" ({hidden} more with `--unsafe-fixes`)" if hidden else ""
+        yield ((f"{FIXABLE}{shown} fixable with {option}{more}", Style.PLAIN),)
+    elif hidden:
+        yield ((f"No fix is safe ({hidden} with `--fix --unsafe-fixes`)", Style.PLAIN),)
+
+
+def _fixable(report: Report) -> tuple[int, int]:
+    """How many findings have a safe fix, and how many an unsafe one."""
+    kinds = Counter(finding.fix.applicability for finding in report.findings if finding.fix is not None)
+    return kinds[Applicability.SAFE], kinds[Applicability.UNSAFE]
+
+
 def summary(report: Report) -> Line:
     """How the run ended, in one line."""
-    findings = list(report.findings)
+    findings = [finding for finding in report.findings if not finding.is_withdrawn]
     unchecked = sum(1 for _ in report.unchecked)
     checked = sum(file.failure is None for file in report.files)
     missed = f"; {counted(report.hidden, 'finding')} in the baseline" if report.hidden else ""
     missed += f"; {counted(unchecked, 'path')} could not be checked" if unchecked else ""
+    missed += _verdicts(report)
     if not findings:
         words = f"{'Nothing found' if unchecked else 'All clear'}: {counted(checked, 'file')} checked{missed}"
+        if report.fixed:
+            words = f"Found {counted(report.fixed, 'finding')}, fixed {report.fixed}, none remain{missed}"
         return ((words, Style.STRONG if unchecked else Style.GOOD),)
     by_severity = Counter(finding.severity for finding in findings)
     parts = [_severity_count(severity, by_severity[severity]) for severity in sorted(by_severity, reverse=True)]
     files = counted(len({finding.path for finding in findings}), "file")
+    if report.fixed:
+        total = counted(report.fixed + len(findings), "finding")
+        remain = f"{', '.join(parts)} {'remains' if len(findings) == 1 else 'remain'} in {files}"
+        return ((f"Found {total}, fixed {report.fixed}, {remain}{missed}", Style.STRONG),)
     return ((f"Found {', '.join(parts)} in {files}{missed}", Style.STRONG),)
+
+
+def _verdicts(report: Report) -> str:
+    """What the verifier said, where it was asked."""
+    outcomes = Counter(finding.verdict.outcome for finding in report.findings if finding.verdict is not None)
+    return f"; {', '.join(f'{outcomes[outcome]} {outcome.value}' for outcome in Outcome)}" if outcomes else ""
 
 
 def counted(number: int, noun: str) -> str:

@@ -1,0 +1,160 @@
+"""A report with verdicts: each finding that makes a measurable claim is handed to the runtime verifier.
+
+Torch is imported by the verifier's server only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from losslint import source
+from losslint.check import Report
+from losslint.commands.shared import Exit, misuse, say
+from losslint.findings import Finding, Outcome
+from losslint.progress import ProgressBar
+from losslint.registry import rules
+from losslint.runtime.ledger import Portrait
+from losslint.runtime.plot import PlotError
+from losslint.runtime.plot import check as check_plot
+from losslint.runtime.pool import Job, Verifier, VerifierError
+from losslint.runtime.protocol import Failure
+
+_PLACE = re.compile(r"(?P<path>.+?):(?P<line>[1-9][0-9]*)(:[0-9]+)?:?")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file, as `FILE:LINE` names it."""
+
+    path: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+    def holds(self, finding: Finding) -> bool:
+        """Whether the finding is about this line."""
+        return self.in_file(finding) and finding.range.start_line <= self.line <= finding.range.end_line
+
+    def in_file(self, finding: Finding) -> bool:
+        """Whether the finding lies in this file."""
+        return os.path.abspath(finding.path) == os.path.abspath(self.path)
+
+
+class _PlaceError(Exception):
+    """No finding, or more than one, or none that can be shown, where one was meant; the message is for the user."""
+
+
+def place_of(text: str) -> Place | None:
+    """The place that `FILE:LINE`, with a column or without, names; None for the name of a file or folder."""
+    match = _PLACE.fullmatch(text)
+    return None if match is None or os.path.exists(text) else Place(match["path"], int(match["line"]))
+
+
+def verified(report: Report, options: argparse.Namespace) -> Report | int:
+    """The report with verdicts; an exit code where that does not work, or where a script or a picture was wanted."""
+    try:
+        if options.plot is not None:
+            check_plot(options.plot)
+        if report.failed and (options.plot is not None or options.emit is not None):
+            return Exit.MISUSED
+        if not report.failed:
+            report = _narrowed(report, options.places)
+        jobs = dict(_jobs(report))
+        if (options.plot is not None or options.emit is not None) and len(jobs) != 1:
+            raise _PlaceError(_not_one(report, options.places[0]))
+        if not jobs:
+            return report
+        with Verifier(options.device, options.timeout, options.jobs) as verifier:
+            _introduce(verifier)
+            if options.plot is None and options.emit is None:
+                return _judged(report, jobs, verifier)
+            ((finding, job),) = jobs.items()
+            portrait = verifier.portray(job)
+        if isinstance(portrait, Failure):
+            raise _PlaceError(f"{options.places[0]}: inconclusive ({portrait.reason.value}): {portrait.detail}")
+        if portrait is None:
+            raise _PlaceError(f"{options.places[0]}: nothing could be measured that could be shown")
+        return (
+            _plot(finding, portrait, options.plot) if options.emit is None else _emit(finding, portrait, options.emit)
+        )
+    except (VerifierError, PlotError, _PlaceError) as error:
+        return misuse(str(error))
+
+
+def only_confirmed(report: Report) -> Report:
+    """The report without the findings that no run has confirmed."""
+    return _filtered(report, lambda one: one.verdict is not None and one.verdict.outcome is Outcome.CONFIRMED)
+
+
+def _filtered(report: Report, wanted: Callable[[Finding], bool]) -> Report:
+    files = (replace(file, findings=tuple(filter(wanted, file.findings))) for file in report.files)
+    return replace(report, files=tuple(files))
+
+
+def _judged(report: Report, jobs: dict[Finding, Job], verifier: Verifier) -> Report:
+    findings = list(jobs)
+    verdicts = {}
+    with ProgressBar("findings") as progress:
+        for index, verdict in verifier.verify(list(jobs.values())):
+            verdicts[findings[index]] = verdict
+            progress(len(verdicts), len(findings))
+    files = (
+        replace(file, findings=tuple(replace(one, verdict=verdicts.get(one)) for one in file.findings))
+        for file in report.files
+    )
+    return replace(report, files=tuple(files))
+
+
+def _introduce(verifier: Verifier) -> None:
+    """Say once what the verdicts rest on."""
+    greeting = verifier.greeting
+    device = greeting.device if greeting.hardware == greeting.device else f"{greeting.hardware} ({greeting.device})"
+    say(f"verifying on {device} with torch {greeting.torch}, {', '.join(greeting.dtypes)}")
+    say(f"isolation: {greeting.isolation}")
+
+
+def _jobs(report: Report) -> Iterator[tuple[Finding, Job]]:
+    """Every finding whose rule makes a claim that can be measured, and what a judge needs of it."""
+    claims = {rule.code for rule in rules() if rule.claim is not None}
+    for finding in report.findings:
+        if finding.code in claims:
+            path = Path(os.path.abspath(finding.path))
+            yield finding, Job(finding, source.decode(source.read(path) or b"", path), path)
+
+
+def _narrowed(report: Report, places: Sequence[Place]) -> Report:
+    """The report with the findings of the places only, if any; raises `_PlaceError` where one of them has none."""
+    if not places:
+        return report
+    for place in places:
+        if not any(map(place.holds, report.findings)):
+            elsewhere = sorted({one.range.start_line for one in report.findings if place.in_file(one)})
+            hint = f"; there are some at {_lines(elsewhere)}" if elsewhere else ", nor anywhere else in the file"
+            raise _PlaceError(f"{place}: no finding there{hint}")
+    return _filtered(report, lambda finding: any(place.holds(finding) for place in places))
+
+
+def _not_one(report: Report, place: Place) -> str:
+    codes = ", ".join(sorted({finding.code for finding in report.findings}))
+    if len({finding.code for finding in report.findings}) == 1:
+        return f"{place}: {codes} makes no claim that can be measured"
+    return f"{place}: several findings ({codes}); choose one with `--select`"
+
+
+def _lines(numbers: Sequence[int]) -> str:
+    *first, last = map(str, numbers)
+    return f"lines {', '.join(first)} and {last}" if first else f"line {last}"
+
+
+def _emit(finding: Finding, portrait: Portrait, target: str) -> int:
+    raise NotImplementedError
+
+
+def _plot(finding: Finding, portrait: Portrait, target: Path) -> int:
+    raise NotImplementedError
