@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from losslint import source
+from losslint import selection, source
 from losslint.check import Report
 from losslint.commands.shared import Exit, misuse, say
 from losslint.findings import Finding, Outcome
 from losslint.progress import ProgressBar
-from losslint.registry import rules
 from losslint.runtime.ledger import Portrait
-from losslint.runtime.plot import PlotError
+from losslint.runtime.pictures import picture
+from losslint.runtime.plot import PlotError, draw
 from losslint.runtime.plot import check as check_plot
 from losslint.runtime.pool import Job, Verifier, VerifierError
 from losslint.runtime.protocol import Failure
@@ -121,7 +121,7 @@ def _introduce(verifier: Verifier) -> None:
 
 def _jobs(report: Report) -> Iterator[tuple[Finding, Job]]:
     """Every finding whose rule makes a claim that can be measured, and what a judge needs of it."""
-    claims = {rule.code for rule in rules() if rule.claim is not None}
+    claims = {rule.code for rule in selection.rules() if rule.claim is not None}
     for finding in report.findings:
         if finding.code in claims:
             path = Path(os.path.abspath(finding.path))
@@ -157,4 +157,7 @@ def _emit(finding: Finding, portrait: Portrait, target: str) -> int:
 
 
 def _plot(finding: Finding, portrait: Portrait, target: Path) -> int:
-    raise NotImplementedError
+    claim = next((rule.claim for rule in selection.rules() if rule.code == finding.code), None)
+    draw(picture(finding, claim, portrait), target)
+    say(f"wrote `{target}`")
+    return Exit.CLEAN
