@@ -79,6 +79,7 @@ def train_epoch(model, loader, optimizer):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from losslint.claims import Claim
@@ -98,18 +99,20 @@ def check(loop: Loop) -> Iterator[Draft]:
     """A sum of batch means is divided by the number of samples."""
     for reading in loop.readings:
         division = reading.division
-        if reading.unit != _OVER_BATCH or division is None or reading.accumulated is None:
+        unit = reading.unit
+        # whether the sum is one of divided losses or not: the divisor is the wrong one
+        if unit is None or replace(unit, window=0) != _OVER_BATCH or division is None or reading.accumulated is None:
             continue
         # a criterion that is not in sight may be a sum: then the figure is right
         if reading.site.reduction == "sum" or (reading.site.evidence == 2 and reading.site.reduction is None):
             continue
-        factor = explain.factor(loop, _OVER_BATCH)
+        factor = explain.factor(loop, unit)
         operand = f"`{explain.text(division.operand)}`" if division.operand is not None else "a sample counter"
         yield Draft(
             division.node,
             explain.lowered(Severity.ERROR, explain.is_certain([reading.site]) and loop.counts_own_samples(reading)),
             f"a sum of batch means is divided by {operand}, which counts samples: reported = true mean {factor.text}"
-            f"{explain.in_numbers(loop, _OVER_BATCH)}{explain.assumption([reading.site])}",
+            f"{explain.in_numbers(loop, unit)}{explain.assumption([reading.site])}",
             factor,
             explain.trail(loop, reading.steps),
             "divide by the number of batches, or multiply each batch's mean by its size",

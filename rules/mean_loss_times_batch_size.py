@@ -62,6 +62,7 @@ def train_epoch(model, loader, optimizer):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from losslint.claims import Claim
@@ -84,7 +85,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         times = _times_batch_size(reading)
         if reading.unit is None or reading.accumulated is None or not times or reading.site.reduction == "sum":
             continue
-        if reading.unit == _TIMES_BATCH:
+        if replace(reading.unit, window=0) == _TIMES_BATCH:
             known = explain.is_certain([reading.site]) or reading.site.assumption == "a mean is assumed"
             yield _draft(loop, reading, explain.lowered(Severity.ERROR, known), "divided by the number of batches")
         elif reading.unit.is_one and reading.division is not None:

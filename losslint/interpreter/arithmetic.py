@@ -453,6 +453,11 @@ def augmented(ev: Evaluator, node: ir.Augment, old: Any, value: Any) -> Any:
     if type(old) is Unknown and not old.tainted and node.op in ("+", "-") and type(value) in (Linear, Tensor):
         # an accumulator whose start is not in sight: what it has gained is what counts
         old = 0
+    if node.op == "-" and type(value) is int and ev.world.live:
+        key, known = static_key(old), number(ev, old)
+        if key is not None and (known is None or known.kinds == LITERAL):
+            # a countdown from a number of the run: what is counted may be the window
+            old = ev.log_window(key, node)
     if isinstance(old, Thing) and old.kind == "gradient":
         return rescaled_gradient(ev, old, node.op, value, node)
     result = binary(ev, node.op, old, value, node, node.target, node.value)

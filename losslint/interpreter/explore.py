@@ -189,7 +189,7 @@ class Explorer:
         if not scout.backwards:
             return None, {}
         usual = micro_batches_per_step(scout)
-        frameworks = [key for key in scout.candidates if overrides.get(key) is None]
+        frameworks = [key for key in scout.candidates if overrides.get(key) is None or key in scout.told]
         if usual == 1 and not frameworks:
             return None, {}
         candidates = list(scout.candidates)

@@ -26,6 +26,7 @@ def window_of(ev: Evaluator, value: Any, node: ir.Node) -> tuple[Key | None, int
     if isinstance(value, Number) and value.value == 1:
         return None, 1
     ev.world.candidates.setdefault(key, node)
+    ev.world.told.add(key)
     override = ev.world.settings.overrides.get(key)
     return key, int(override.value) if override is not None else 1
 

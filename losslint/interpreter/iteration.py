@@ -10,6 +10,7 @@ from losslint.interpreter import arithmetic, lengths, roles
 from losslint.interpreter.program import LoopRole
 from losslint.interpreter.values import (
     BATCH_TRAITS,
+    BATCHES,
     LITERAL,
     WINDOW,
     Chunks,
@@ -124,8 +125,9 @@ def _range(ev: Evaluator, value: RangeValue, node: ir.For, role: LoopRole) -> It
         if known is not None and known.kinds & WINDOW:
             count = int(known.value)
         elif stop is not None and not stop.kinds & LITERAL:
-            count = min(int(stop.value), STEPS)
-        return iter([start + i for i in range(count)])
+            # a pass that is counted in windows is walked whole
+            count = int(stop.value) if stop.kinds & BATCHES else min(int(stop.value), STEPS)
+        return _windows(ev, start, count) if role.steps_itself else iter([start + i for i in range(count)])
     if world.live or role.nested:
         key = arithmetic.static_key(upper)
         if key is None or not role.backward or not role.draws:
@@ -146,15 +148,32 @@ def _counted_batches(ev: Evaluator, start: int, stop: Number | None, node: ir.Fo
         yield start + place
 
 
-def _counted_visits(ev: Evaluator, start: int, count: int, node: ir.For) -> Iterator[int]:
-    # a window that is written as a loop may be the outermost loop over data
-    ev.world.live += 1
+def _windows(ev: Evaluator, start: int, count: int) -> Iterator[int]:
+    """A pass that is walked window by window: the batches that are drawn in it count on."""
+    world = ev.world
+    outer, world.drawn = world.drawn, 0
     try:
         for place in range(count):
-            ev.world.enter_visit(place, "", node)
             yield start + place
     finally:
-        ev.world.live -= 1
+        world.drawn = outer
+
+
+def _counted_visits(ev: Evaluator, start: int, count: int, node: ir.For) -> Iterator[int]:
+    # a window that is written as a loop may be the outermost loop over data
+    world = ev.world
+    world.live += 1
+    try:
+        for place in range(count):
+            if world.drawn < 0:
+                world.enter_visit(place, "", node)
+            else:
+                world.passage += world.drawn == 0
+                world.enter_visit(world.drawn, "", node)
+                world.drawn += 1
+            yield start + place
+    finally:
+        world.live -= 1
 
 
 def elements(ev: Evaluator, value: Any, node: ir.Comprehension) -> list[Any]:

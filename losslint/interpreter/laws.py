@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TIMES_WINDOW = Unit(window=1)
 OVER_WINDOW = Unit(window=-1)
 
+_FINITE = ("isfinite", "isnan", "isinf")
+
 
 class Uneven(NamedTuple):
     """Micro-batches of one loss that reach the gradient with different weights: some divided by the window."""
@@ -85,9 +87,14 @@ def flipped(loop: Loop) -> Uneven | None:
         if world.flipped < 0 or world.unclear:
             continue
         found = uneven(loop, world, node)
-        if found is not None:
+        if found is not None and not _spares_bad_batch(loop.high.varying[node], found):
             return found
     return None
+
+
+def _spares_bad_batch(test: str, found: Uneven) -> bool:
+    """Whether only a loss that is not finite is left undivided: it is not finite either way."""
+    return any(word in test for word in _FINITE) and found.divided_count * 2 > found.backwards
 
 
 def late_divisions(loop: Loop) -> list[Scaling]:

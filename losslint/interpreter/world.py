@@ -254,6 +254,8 @@ class World:
         self.lengths: dict[ir.Node, int] = {}
         self.entered: set[ir.Function] = set()
         self.sums: set[str] = set()
+        self.told: set[Key] = set()
+        self.drawn = -1
         self.loaders: dict[str, Loader] = {}
         self.mappings: set[ir.Node] = set()
         self.fed: set[str] = set()
