@@ -299,20 +299,32 @@ def _with_fixes(
     files = [File(module, source.name), *(File(other, _relative(other.path)) for other in others)]
 
     def judge(texts: Mapping[ir.Module, str]) -> _Judgement:
-        """Analyses the file again with other texts, and puts the modules back."""
+        """Analyses the file again with other texts, and puts the modules back. What other files say by themselves
+        after they are edited, and did not say before, counts too."""
+        worse: Counter[tuple[str, Severity]] = Counter()
         try:
             for other, text in texts.items():
                 if other is not module:
-                    project.add(SourceFile(Path(other.path), _relative(other.path), text))
+                    before = _codes(Program(project, project.load(Path(other.path))))
+                    edited = project.add(SourceFile(Path(other.path), _relative(other.path), text))
+                    worse += _codes(Program(project, edited)) - before
             edited = project.add(replace(source, text=texts.get(module, source.text)))
             again = Program(project, edited, program.line_name)
-            return _judgement(again, Explorer(again).explore())
+            after = _judgement(again, Explorer(again).explore())
+            return replace(after, codes=after.codes + worse)
         finally:
             for other in (*texts, module):
                 project.restore(other)
 
     proposer = Proposer(files, source.text, _judgement(program, loops), judge)
     return [proposer.propose(finding, draft) for finding, draft in located]
+
+
+def _codes(program: Program) -> Counter[tuple[str, Severity]]:
+    """What every rule says of one module by itself."""
+    from losslint.interpreter.explore import Explorer
+
+    return _judgement(program, Explorer(program).explore()).codes
 
 
 def _judgement(program: Program, loops: Sequence[Loop]) -> _Judgement:

@@ -62,6 +62,7 @@ from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.program import path_of
 from losslint.interpreter.values import GRAPH
 from losslint.interpreter.world import Retained
 from losslint.registry import Draft, Rule
@@ -101,9 +102,11 @@ def _remedies(loop: Loop, retained: Retained) -> Iterator[Remedy]:
     returned = any(not retained.atoms.isdisjoint(figure.weights) for figure in out)
     plain = repairs.is_plain_number(loop, retained.node, retained.name)
     for expression in added:
+        # what starts as a number has no graph to leave where nothing was added to it
+        sure = not returned and not any(repairs.starts(loop, path_of(expression)))
         for name in ("item", "detach") if plain else ("detach",):
             action = method_called(expression, name)
-            yield Remedy(f"add up without the graph: `.{name}()`", (action,), always_safe=not returned)
+            yield Remedy(f"add up without the graph: `.{name}()`", (action,), always_safe=sure)
 
 
 RULE = Rule(

@@ -104,7 +104,7 @@ class Proposer:
         texts = {file.module: apply(self._layouts[file.module].text, changes) for file, changes in edits.items()}
         try:
             after = self.judge(texts)
-        except SourceError:
+        except (OSError, SourceError):
             return False
         return _is_gone(finding, self.before.codes, after.codes) and _still_judged(finding, self.before, after)
 
@@ -140,10 +140,10 @@ def _still_judged(finding: Finding, before: Judgement, after: Judgement) -> bool
         return False
     if len(_backwards(after.loops)) < len(_backwards(before.loops)):
         return False
-    was, now = list(_exponents(before.loops)), list(_exponents(after.loops))
-    if not was:
-        return True
-    return 0 in now if finding.law in (Law.GRADIENT, Law.EVERY_STEP) else bool(now)
+    was, now = set(_exponents(before.loops)), set(_exponents(after.loops))
+    if was and not now or now - {0} - was:
+        return False
+    return not was or finding.law not in (Law.GRADIENT, Law.EVERY_STEP) or 0 in now
 
 
 def _figures(loops: Iterable[Loop]) -> set[object]:

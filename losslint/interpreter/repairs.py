@@ -16,25 +16,47 @@ from losslint.remedies import Action, Binding, Move, Rewrite, Text, Unscale, Whe
 if TYPE_CHECKING:
     from losslint.interpreter.ledger import Loop
     from losslint.interpreter.reading import Reading
-    from losslint.interpreter.world import World
+    from losslint.interpreter.world import Backward, World
 
 _BARS = frozenset({"tqdm", "tqdm.tqdm", "trange", "track", "notebook.tqdm"})
 """Calls that show progress and give what they are given."""
 
 
 def window(loop: Loop) -> Text | None:
-    """The window as the gate writes it; None where no expression in sight names it."""
+    """The window as the gate writes it; None where no expression in sight names it, or where it may be no number."""
+    node = _window_node(loop)
+    return None if node is None or _may_be_missing(loop, node) else (node,)
+
+
+def _window_node(loop: Loop) -> ir.Expr | None:
     if loop.window is None:
         return None
     node = loop.window.node
     if isinstance(node, ir.Binary) and node.op == "%":
-        return (node.right,)
+        return node.right
     if isinstance(node, ir.Compare):
-        return next(((side,) for side in (node.left, *node.rights) if _names_window(loop, side)), None)
+        return next((side for side in (node.left, *node.rights) if _names_window(loop, side)), None)
     if isinstance(node, ir.For) and isinstance(node.iterable, ir.Call) and len(node.iterable.arguments) == 1:
         count = node.iterable.arguments[0].value
-        return (count,) if path_of(node.iterable.func) == "range" else None
+        return count if path_of(node.iterable.func) == "range" else None
     return None
+
+
+def _may_be_missing(loop: Loop, window: ir.Expr) -> bool:
+    """Whether the code around asks if there is a window at all: `not k or (i + 1) % k == 0`, `k is not None`."""
+    path = path_of(window)
+    if not path:
+        return False
+    for statement in statements(scope_of(loop, window)):
+        for whole in _parts(statement):
+            for part in walk(whole):
+                if isinstance(part, ir.Unary) and part.op == "not" and path_of(part.operand) == path:
+                    return True
+                if isinstance(part, ir.Logic) and any(path_of(value) == path for value in part.values):
+                    return True
+                if isinstance(part, ir.Compare) and path_of(part.left) == path and part.ops[0].startswith("is"):
+                    return True
+    return False
 
 
 def _names_window(loop: Loop, side: ir.Expr) -> bool:
@@ -62,7 +84,7 @@ def backpropagated(backward: ir.Node) -> ir.Expr | None:
 def divide_before_backward(loop: Loop, by: Text | None = None) -> tuple[Action, ...]:
     """Divides every loss that is backpropagated undivided; nothing where one of them is not in sight."""
     by = window(loop) if by is None else by
-    nodes = {b.node: backpropagated(b.node) for b in loop.high.backwards if not laws.window_divisions(b.steps)}
+    nodes = {b.node: backpropagated(b.node) for b in _backwards(loop) if not laws.window_divisions(b.steps)}
     if by is None or not nodes:
         return ()
     actions = []
@@ -73,9 +95,16 @@ def divide_before_backward(loop: Loop, by: Text | None = None) -> tuple[Action, 
     return tuple(actions)
 
 
+def _backwards(loop: Loop) -> list[Backward]:
+    """The backwards of a loop in all of its forks that accumulate over the same window."""
+    forks = [fork for fork in loop.siblings if fork.window is not None and loop.window is not None]
+    same = [fork for fork in forks if fork is not loop and fork.window.key == loop.window.key]  # type: ignore[union-attr]
+    return [backward for fork in (loop, *same) for backward in fork.high.backwards]
+
+
 def divide_at_backward(loop: Loop, division: Step) -> Iterator[tuple[Action, ...]]:
     """Divides what is backpropagated instead of what it was made from: `division` is the line that divided it."""
-    nodes = {b.node: backpropagated(b.node) for b in loop.high.backwards if division.node in {s.node for s in b.steps}}
+    nodes = {b.node: backpropagated(b.node) for b in _backwards(loop) if division.node in {s.node for s in b.steps}}
     by = window(loop)
     losses = [loss for loss in nodes.values() if loss is not None]
     if by is not None and losses and len(losses) == len(nodes):
@@ -147,7 +176,7 @@ def also_on_last_batch(loop: Loop) -> Action | None:
     """The gate made true on the last batch too, where the loop counts its batches."""
     gate = loop.window.node if loop.window is not None else None
     counted = _counted(loop)
-    if not isinstance(gate, ir.Binary) or counted is None:
+    if not isinstance(gate, ir.Binary) or gate.op != "%" or counted is None:
         return None
     number, total = counted
     test = _test_of(loop, gate)
