@@ -149,7 +149,7 @@ class Module(Imported):
             made = self.forward(*arguments, **options)
             value = made[0] if isinstance(made, tuple) and made else made
             clean = isinstance(value, torch.Tensor) and value.requires_grad and one.ledger.taints == noted
-            if clean or isinstance(made, dict):
+            if clean or not isinstance(value, (Thing, torch.Tensor, float, int, type(None))):
                 return made
             one.ledger.taints[:] = noted
             one.assume(f"`{type(self).__name__}` returns the batch mean")
@@ -182,6 +182,11 @@ class Module(Imported):
 
     eval = to = cuda = cpu = half = float = bfloat16 = requires_grad_ = apply = train
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return world().role(name, "model")
+
 
 def _parameters(one: World) -> list[Any]:
     if not one.gains:
@@ -208,6 +213,8 @@ class Front(types.ModuleType):
             return world().role(name) if self._real is None else Thing(name)
         if isinstance(real, types.ModuleType):
             return front(f"{self.__name__}.{name}")
+        if isinstance(real, type) and name.endswith("Tensor") and name != "Tensor":
+            return lambda *arguments, **options: call_function(world(), "tensor", arguments, options)
         return soft(name, real)
 
 
@@ -314,8 +321,10 @@ class _Layers(types.ModuleType):
             return front("torch.nn.functional")
         if name == "utils":
             return _Utilities("torch.nn.utils")
-        if name == "parallel":
-            return _Layers("torch.nn.parallel")
+        if name in ("parallel", "parameter", "modules"):
+            return self
+        if name == "init":
+            return Thing("init")
         if name in ("DataParallel", "DistributedDataParallel"):
             return _wrap
         if name == "Parameter":
@@ -729,7 +738,8 @@ def import_hook(name: str, globals_: Any = None, locals_: Any = None, fromlist: 
     if name.startswith("losslint") or name == "builtins":
         return Thing(name)
     if fromlist:
-        return front(name)
+        made = front(name)
+        return made if all(hasattr(made, wanted) or wanted == "*" for wanted in fromlist) else _Elsewhere(name)
     top = name.partition(".")[0]
     return front(top)
 

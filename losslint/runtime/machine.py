@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from types import CodeType
@@ -22,6 +23,7 @@ from losslint.runtime.things import ANY, DATA, DATASET, MASK, MODEL, OUT, Guess,
 from losslint.runtime.world import Enough, Loader, Optimizer, Settings, World
 
 _MOST_ROUNDS = 3
+_WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 class Hooks:
@@ -109,10 +111,13 @@ class Hooks:
             elif iterable._kind == ANY and not inner:
                 return
         most = None
+        if isinstance(iterable, range) and place.trains and len(iterable) < 2 and not self._told(place.text):
+            # of numbers that nobody told, not even their order is known
+            iterable = range(shape.epochs if place.outer else shape.batches)
         if isinstance(iterable, range):
             if inner and len(iterable) > shape.batches * 2:
                 most = shape.batches
-            elif place.outer and len(iterable) > shape.epochs:
+            elif place.outer and len(iterable) > (shape.epochs if "epoch" in str(place.names) else shape.batches):
                 most = shape.epochs
         elif isinstance(iterable, int):
             iterable = range(iterable)
@@ -141,6 +146,11 @@ class Hooks:
                 yield self._spread(place.names, value)
             finally:
                 world.depth -= draws
+
+    def _told(self, text: str) -> bool:
+        """Whether a range is made of a window, of the length of something or of plain numbers."""
+        names = set(_WORD.findall(text)) - {"range", "int", "self", "args"}
+        return not names or "len" in names or bool(names & self.program.windows)
 
     def _windows(self, iterable: Thing) -> Iterator[Any]:
         """The windows of an unknown source of windows: lists of micro-batches."""
@@ -245,9 +255,11 @@ class Hooks:
 
     def seen(self, key: int, value: Any) -> Any:
         """A value that is shown, stored or returned."""
-        number = _figure(value)
-        if number is not None and not self.cut:
-            self.world.figure(key, number)
+        parts = value.items() if type(value) is dict else [("", value)]
+        for name, part in parts:
+            number = _figure(part)
+            if number is not None and not self.cut:
+                self.world.figure(key, str(name), number)
         return value
 
     # ------------------------------------------------------------ failures
@@ -262,6 +274,10 @@ class Hooks:
             self.world.taint(f"line {place.line} could not be run: {type(error).__name__}: {str(error)[:80]}")
         if len(self.world.ledger.gaps) > 400:
             raise Enough
+
+    def refused(self, key: int) -> None:
+        """Notes an error that the code would raise, and goes on."""
+        self.world.ledger.gaps.append(f"line {self.places[key].line}: would raise")
 
     def raising(self, error: Any) -> Any:
         """An error that the code raises."""
@@ -332,6 +348,8 @@ def known_name(hooks: Hooks, name: str) -> Any:
         return hooks.world.settings.shape.window
     if name in hooks.program.logs:
         return hooks.world.settings.log
+    if name in ("opt", "opts") and name not in hooks.program.steppers:
+        return Thing("options")
     return known_role(hooks.world, name)
 
 

@@ -223,7 +223,8 @@ def left_over(bench: Bench, question: Question) -> Answer:
         if use.batch in in_pass
     }
     seen |= {use.batch for step in ledger.steps if len(step.fresh) == window for use in step.fresh}
-    never = {number for number in in_pass - seen if number >= max(seen, default=0)} if drawn else set()
+    last = max(seen & in_pass, default=0)
+    never = {number for number in in_pass - seen if number >= last} if drawn else set()
     missing = float(len(late | never))
     predicted = float(batches % bench.settings.shape.window)
     return Answer(missing, predicted, missing > 0, same(missing, predicted))
@@ -316,7 +317,9 @@ def stale_gradient(bench: Bench, question: Question) -> Answer:
         return nothing(Reason.NOT_REACHED, "fewer than three steps")
     step = steps[2]
     ratio = (step.total + sum(use.total for use in step.stale)) / step.total if step.total else 1.0
-    return Answer(ratio, 3.0, not same(ratio, 1.0), same(ratio, 3.0))
+    # a scaler divides what is stale once more: then the number is another, and the law no less broken
+    predicted = None if step.through_scaler else 3.0
+    return Answer(ratio, predicted, not same(ratio, 1.0), predicted is None or same(ratio, predicted))
 
 
 def no_gradient(bench: Bench, question: Question) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from losslint.runtime.things import DATASET, MODEL, Guess, Thing, world
+from losslint.runtime.things import DATASET, MODEL, Guess, Number, Real, Thing, world
 from losslint.runtime.world import World
 
 Maker = Callable[[World, str], Any]
@@ -38,6 +38,35 @@ class Criterion:
 
     def __bool__(self) -> bool:
         return True
+
+    # a name like `total_loss` may stand for a loss as well as for what makes one
+
+    def _loss(self) -> Any:
+        return world().criterion(self.name, (), self.options, self.reduction)
+
+    def __add__(self, other: Any) -> Any:
+        return other
+
+    __radd__ = __add__
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._loss() / other
+
+    def __mul__(self, other: Any) -> Any:
+        return self._loss() * other
+
+    __rmul__ = __mul__
+
+    def __float__(self) -> float:
+        return float(self._loss().detach())
+
+    def backward(self, *arguments: Any, **options: Any) -> None:
+        """Backpropagates the loss."""
+        world().backward(self._loss())
+
+    def item(self) -> float:
+        """The loss as a number."""
+        return float(self)
 
 
 class Meter:
@@ -101,6 +130,7 @@ def _optimizer(one: World, name: str) -> Any:
 _BIG = 10**6
 _ROLES: list[tuple[str, Maker]] = [
     (r"(iters?|steps|batches)_per_epoch|epoch_(iters|steps|len|size)$", lambda w, n: w.settings.shape.batches),
+    (r"^(num|n|nb|total)_?(\w+_)?(mini)?_?batches$", lambda w, n: w.settings.shape.batches),
     (r"freq|interval|every|print_|log(ging)?_?(step|iter)|save_steps|eval_steps", lambda w, n: w.settings.log),
     (r"sched|warmup|lr_s$", lambda w, n: Thing(n)),
     (r"scaler$|^scaler|loss_scaler", lambda w, n: w.new_scaler()),
@@ -120,6 +150,7 @@ _ROLES: list[tuple[str, Maker]] = [
     (r"world_size|n_gpu|num_gpu|ngpu|num_procs|num_processes", lambda w, n: Guess(1)),
     (r"max_(train_)?(steps|iter)|total_(steps|iter)|num_training_steps|max_step|n_iters$|num_steps|num_iter|iterations$|^steps$", lambda w, n: _BIG),
     (r"^(num_|n_|max_|total_)?epochs$|num_train_epochs|n_epoch$|max_epoch", lambda w, n: w.settings.shape.epochs),
+    (r"epochs$", lambda w, n: w.settings.shape.epochs),
     (r"epoch", lambda w, n: 0),
     (r"batch_?size|^bs$", lambda w, n: w.settings.shape.batch_size),
     (r"clip|max_norm|max_grad", lambda w, n: 1.0),
@@ -152,5 +183,6 @@ def known_role(one: World, name: str) -> Any:
     """What a name stands for; None where it says nothing."""
     for pattern, maker in _COMPILED:
         if pattern.search(name):
-            return maker(one, name)
+            made = maker(one, name)
+            return Number(made) if type(made) is int else Real(made) if type(made) is float else made
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 HOOK = "__world__"
@@ -50,6 +50,7 @@ class Place:
     names: Names = ""
     leaves: bool = False
     varies: bool = False
+    spans: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class Entry:
 @dataclass
 class Program:
     """The instrumented file. `windows` and `logs` are the names (and literals) that hold the accumulation window and
-    the logging interval; `numbers` are the defaults that the code gives to arguments of the command line."""
+    the logging interval; `numbers` are the defaults that the code gives to arguments of the command line, `steppers` what
+    steps or is zeroed: an `opt` that is neither holds options."""
 
     text: str
     tree: ast.Module
@@ -79,6 +81,7 @@ class Program:
     lossy_names: frozenset[str]
     defined: frozenset[str]
     numbers: dict[str, int]
+    steppers: frozenset[str]
 
 
 # ---------------------------------------------------------------- reading the tree
@@ -283,11 +286,12 @@ def program(text: str, filename: str, wanted: Sequence[int], windows: Iterable[s
     hooks = _Hooks(outline, frozenset(wanted), intervals, lossy)
     loss_modules = frozenset(name for name, node in outline.classes.items() if _makes_loss(node))
     instrumented = hooks.visit(tree)
+    places = _agreed(hooks.places)
     ast.fix_missing_locations(instrumented)
     return Program(
         text,
         instrumented,
-        hooks.places,
+        places,
         intervals.windows,
         hooks.literal,
         intervals.logs,
@@ -296,7 +300,17 @@ def program(text: str, filename: str, wanted: Sequence[int], windows: Iterable[s
         lossy,
         frozenset(f.name for f in outline.functions) | frozenset(outline.classes),
         numbers,
+        _steppers(outline),
     )
+
+
+def _agreed(places: list[Place]) -> list[Place]:
+    """A condition that is asked twice in the same words has one answer."""
+    chosen = {place.text: place.wanted for place in places if place.kind == "if" and place.spans}
+    return [
+        replace(place, wanted=chosen[place.text]) if place.kind == "if" and place.text in chosen else place
+        for place in places
+    ]
 
 
 _LOSSY = re.compile(r"loss|(^|_)(cost|objective|nll|elbo|criterion)(_|\d|$)", re.I)
@@ -312,6 +326,14 @@ def _makes_loss(node: ast.ClassDef) -> bool:
     return forward is not None and (
         is_lossy(node.name) or any(is_lossy(n) or "cross_entropy" in n for n in _called(forward))
     )
+
+
+def _steppers(outline: Outline) -> frozenset[str]:
+    found = set()
+    for call in _calls(outline.tree):
+        if isinstance(call.func, ast.Attribute) and call.func.attr in ("step", "zero_grad", "unscale_"):
+            found |= {last_name(call.func.value), *(last_name(argument) for argument in call.args)}
+    return frozenset(found)
 
 
 def _numbers(outline: Outline) -> dict[str, int]:
@@ -579,6 +601,12 @@ class _Hooks(ast.NodeTransformer):
         return ast.copy_location(ast.Pass(), node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        home = self.outline.function_of(node)
+        within = list(self.outline.around(node))
+        within = within[: within.index(home)] if home is not None else within
+        if node.exc is not None and not any(isinstance(outer, ast.Try) for outer in within):
+            # nobody near catches it: what led here was a condition that could not be known
+            return ast.copy_location(ast.Expr(self._hook(node, "refused", self._place(node, "raise"))), node)
         self.generic_visit(node)
         if node.exc is not None:
             node.exc = self._hook(node.exc, "raising", node.exc)
@@ -590,17 +618,20 @@ class _Hooks(ast.NodeTransformer):
             wanted = True
         elif node.orelse and _spans(node.orelse, self.wanted):
             wanted = False
-        else:
+        spans = wanted is not None
+        if not spans:
             body = {name for statement in node.body for name in _called(statement)} & self.outline.acting
             other = {name for statement in node.orelse for name in _called(statement)} & self.outline.acting
             if body != other:
                 wanted = bool(body) if not (body and other) else None
-        leaves = isinstance(node.body[-1], (ast.Raise, ast.Return, ast.Continue, ast.Break)) and wanted is not True
+        end = node.body[-1]
+        quits = isinstance(end, ast.Expr) and bool(_called(end) & {"exit", "quit", "_exit"})
+        leaves = wanted is not True and (quits or isinstance(end, (ast.Raise, ast.Return, ast.Continue, ast.Break)))
         loop = next((n for n in self.outline.around(node) if isinstance(n, _LOOPS)), None)
         varies = any(isinstance(n, ast.Call) for n in ast.walk(node.test)) or (
             loop is not None and bool(_stored(loop) & {n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)})
         )
-        place = self._place(node.test, "if", wanted=wanted, leaves=leaves, varies=varies)
+        place = self._place(node.test, "if", wanted=wanted, leaves=leaves, varies=varies, spans=spans)
         test = self.visit(node.test)
         assert isinstance(test, ast.expr)
         node.test = self._hook(node.test, "branch", place, self._later(test))

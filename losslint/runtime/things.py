@@ -101,6 +101,29 @@ class Guess(int):
         return world().role(name)
 
 
+class Number(int):
+    """A number that a name stands for; a name may turn out to be a function or a table."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return world().call(Thing("number"), arguments, options)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return world().role(name)
+
+
+class Real(float):
+    """The same with a fraction."""
+
+    __call__ = Number.__call__
+    __getitem__ = Number.__getitem__
+    __getattr__ = Number.__getattr__
+
+
 def batch_of(*values: Any) -> Batch | None:
     """The batch that values come from."""
     for value in values:
@@ -211,6 +234,9 @@ class Thing:
         self._kept.pop(name, None)
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        first = next(base for base in bases if isinstance(base, Thing))
+        if first is not self or any(isinstance(base, type) for base in bases):
+            return ()
         return (world().base_class(self._name),)
 
     # ------------------------------------------------------------ as a function
@@ -254,7 +280,8 @@ class Thing:
 
     def __len__(self) -> int:
         if self._kind == DATASET:
-            return world().samples(self._name) * (2 if self._kept.get("split") else 1)
+            halved = self._kept.get("split") and world().settings.shape.batches > 1
+            return world().samples(self._name) * (2 if halved else 1)
         if self._kind == ANY and "data" in self._name:
             return world().samples(self._name)
         if self._kind == DATA and self._batch is not None and self._name == "batch":

@@ -155,7 +155,7 @@ class Loader:
         """The items of each batch of a pass."""
         sizes = self.world.sizes(self.name)
         if self.partial:
-            return sizes[: len(sizes) // 2]
+            return sizes[: max(1, len(sizes) // 2)]
         return sizes[:-1] if self.drop_last and sizes[-1] < self.batch_size else sizes
 
     def __len__(self) -> int:
@@ -208,7 +208,7 @@ class Scaler(torch.amp.GradScaler):
 
     def _real(self, optimizer: Any) -> Any:
         """The optimizer itself, or a stand-in where it wears the clothes of a class of the user's."""
-        if isinstance(optimizer, Optimizer):
+        if isinstance(optimizer, (Optimizer, _Wrapped)):
             return optimizer
         known = self.adapted.get(id(optimizer))
         if known is None:
@@ -290,7 +290,7 @@ class World:
         self.loaders: dict[str, Loader] = {}
         self.closures = 0
         self.line = 0
-        self.figures: dict[int, tuple[list[float], list[int]]] = {}
+        self.figures: dict[tuple[int, str], tuple[list[float], list[int]]] = {}
         self.foreign_calls = 0
         self.values = torch.ones(CAPACITY)
         self.polarity = False
@@ -335,7 +335,7 @@ class World:
     def samples(self, name: str) -> int:
         """The samples of a data set, or of what a sampler takes of it."""
         sizes = self.sizes(name)
-        return sum(sizes[: len(sizes) // 2] if "sampler" in name.lower() else sizes)
+        return sum(sizes[: max(1, len(sizes) // 2)] if "sampler" in name.lower() else sizes)
 
     def new_passage(self, loader: str) -> int:
         """The number of a new pass over a loader, from 1."""
@@ -556,9 +556,9 @@ class World:
 
     # ------------------------------------------------------------ figures
 
-    def figure(self, place: int, value: float) -> None:
-        """Notes a value that passed a place."""
-        values, at = self.figures.setdefault(place, ([], []))
+    def figure(self, place: int, name: str, value: float) -> None:
+        """Notes a value that passed a place, under a name where there are several."""
+        values, at = self.figures.setdefault((place, name), ([], []))
         if len(values) < 500:
             values.append(value)
             at.append(self.drawn)
@@ -570,8 +570,8 @@ class World:
         self.ledger.closures = self.closures
         self.ledger.optimizers = len({step.optimizer for step in self.ledger.steps})
         self.ledger.figures = [
-            FigureRow(places[key].line, places[key].column, places[key].kind, places[key].text, tuple(v), tuple(at))
-            for key, (v, at) in self.figures.items()
+            FigureRow(place.line, place.column, place.kind, f"{place.text} {name}".strip(), tuple(v), tuple(at))
+            for place, name, (v, at) in ((places[key], name, row) for (key, name), row in self.figures.items())
         ]
         return self.ledger
 
