@@ -1,8 +1,8 @@
 """The scheduler steps before the optimizer has stepped: the first learning rate is never used.
 
 ## What it does
-Reports `scheduler.step()` that runs ahead of the loop's first `optimizer.step()`: at the top of the epoch, or before the
-optimizer in the body.
+Reports `scheduler.step()` that runs ahead of the loop's first `optimizer.step()`: at the top of the epoch, or before
+the optimizer in the body.
 
 ## Why it matters
 A scheduler has set its first rate when it was made. Stepped before the optimizer it moves on at once, so the whole
@@ -51,13 +51,14 @@ def train(model, loader, epochs):
 - `scaler.step(optimizer)` is the optimizer's step.
 - At the end of the epoch, or after the optimizer in the body.
 - A scheduler that is told where it is (`scheduler.step(epoch)`): it sets the rate of that epoch.
-- A scheduler that was not made in sight: its class may count otherwise.
+- A scheduler that was not made in sight, or of a class that is not torch's own: it may count otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.contracts.torch import SCHEDULERS
 from losslint.findings import Law, Severity
 from losslint.interpreter import schedules
 from losslint.interpreter.ledger import Loop
@@ -72,7 +73,12 @@ def check(loop: Loop) -> Iterator[Draft]:
     first = world.steps[0]
     for schedule in schedules.schedules(loop):
         made = schedule.made
-        if made is None or schedule.events[0].time > first.time or len(schedule.events) < 2:
+        if (
+            made is None
+            or made.name not in SCHEDULERS
+            or schedule.events[0].time > first.time
+            or len(schedule.events) < 2
+        ):
             continue
         if loop.window is not None and schedule.cadence == schedules.BATCH:
             # it steps on micro-batches that the optimizer waits for: that is another law's business

@@ -1,8 +1,8 @@
 """The scheduler steps on every micro-batch, the optimizer once a window.
 
 ## What it does
-Reports `scheduler.step()` on every batch of a loop whose optimizer steps once per `k` of them, unless the schedule is
-known to be as long as the run has micro-batches.
+Reports `scheduler.step()` on every batch of a loop whose optimizer steps once per `k` of them: a warning where the
+length of the schedule is seen to count optimizer steps, a hint (info) where what it counts is not in sight.
 
 ## Why it matters
 A schedule that was laid out for optimizer steps is through after a `k`-th of the run: warm-up is over `k` times too
@@ -79,7 +79,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         window = explain.window_name(loop)
         yield Draft(
             schedule.node,
-            Severity.WARNING,
+            Severity.WARNING if schedule.counts == schedules.STEP else Severity.INFO,
             f"the scheduler steps on every micro-batch, the optimizer once per `{window}`: the schedule runs"
             f" × {window} too fast",
             Factor(f"× {window}", None),

@@ -85,7 +85,6 @@ from losslint.interpreter import schedules
 from losslint.interpreter.ledger import Loop
 from losslint.registry import Draft, Mark, Rule
 
-
 _TOO_FAST = "the schedule is laid out in epochs and steps on every batch: it is through after a few batches"
 _TOO_SLOW = "the schedule is laid out in batches and steps once an epoch: it hardly moves"
 

@@ -109,6 +109,12 @@ WEIGHTED_LAYERS: dict[str, int | None] = {
 }
 """Layer in `torch.nn` whose result is raw scores -> the place of the argument that says how many there are last."""
 
+SCHEDULERS = frozenset(
+    "LambdaLR MultiplicativeLR StepLR MultiStepLR ConstantLR LinearLR ExponentialLR PolynomialLR CosineAnnealingLR"
+    " SequentialLR ChainedScheduler CyclicLR OneCycleLR CosineAnnealingWarmRestarts".split()
+)
+"""Classes in `torch.optim.lr_scheduler` whose `step()` moves on by one."""
+
 KEEPING = frozenset(
     "view reshape float double half bfloat16 to cpu cuda type contiguous flatten clone squeeze unsqueeze expand"
     " expand_as view_as type_as permute transpose t dropout Dropout Dropout2d Identity Flatten Unflatten requires_grad_"

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from losslint.interpreter.explain import text
+from losslint.interpreter.program import path_of
 from losslint.interpreter.values import BATCHES, WINDOW
 from losslint.interpreter.world import Event, Made
 from losslint.lowering import ir
@@ -59,6 +60,8 @@ class Schedule:
         if not all(event.live for event in self.events):
             return ""
         visits = [event.visit for event in first]
+        if any(_is_epoch_loop(world.visits[visit].loop) for visit in visits):
+            return ""
         if visits == [number for number, visit in enumerate(world.visits) if visit.passage == 1]:
             return BATCH
         return STEP if visits == [s.visit for s in world.steps if world.visits[s.visit].passage == 1] else ""
@@ -94,6 +97,11 @@ class Schedule:
             if value is not None and node is not None:
                 return node, value
         return None
+
+
+def _is_epoch_loop(loop: ir.Node | None) -> bool:
+    """Whether a loop over batches calls them epochs: a run on the whole set at once, whose batch is the epoch."""
+    return isinstance(loop, ir.For) and bool(_EPOCHS.search(path_of(loop.target)))
 
 
 def schedules(loop: Loop) -> Iterator[Schedule]:
