@@ -33,10 +33,10 @@ from losslint.unsaved import unsaved
 from losslint.workers import Workers
 
 if TYPE_CHECKING:
-    from losslint.sightings import NamedUnit
     from pathspec import GitIgnoreSpec
 
     from losslint.notebooks import Notebook
+    from losslint.sightings import NamedUnit
 
 MAX_WORKERS = 8
 SECONDS_PER_BYTE = 2.5e-6
@@ -250,7 +250,8 @@ class _Planner:
 
     def roots(self, target: Target) -> ProjectRoots:
         folder = target.path.parent
-        return project_roots(target.path, self.configs.project(folder), target.config.source_roots)
+        config = target.config
+        return project_roots(target.path, self.configs.project(folder), config.source_roots, config.hints)
 
     def _spared(self, target: Target) -> tuple[str, ...]:
         config = target.config
@@ -277,19 +278,20 @@ def _selection(config: Config, wishes: Wishes) -> selection.Selection:
 
 def _open(target: Target) -> _Outcome | _Opened:
     """What is in a file, or its outcome where there is nothing to do."""
+    taught = target.config.hints.words
     if is_notebook(target.path):
-        return _open_notebook(target)
+        return _open_notebook(target, taught)
     try:
         data = read(target.path)
     except OSError as error:
         return _Outcome(failure=(error.strerror or "cannot be read").lower())
     if data is None:
         return _too_large(MAX_BYTES)
-    gated = not worth_parsing(data)
+    gated = not worth_parsing(data, taught)
     return _Outcome() if gated and suppressions.MARK not in data else _Opened(data, gated)
 
 
-def _open_notebook(target: Target) -> _Outcome | _Opened:
+def _open_notebook(target: Target, taught: tuple[bytes, ...]) -> _Outcome | _Opened:
     """What is in a notebook. The bounds and the gate are about its code: its outputs make it large."""
     from losslint import notebooks
 
@@ -299,7 +301,7 @@ def _open_notebook(target: Target) -> _Outcome | _Opened:
         return _Outcome(failure=(error.strerror or "cannot be read").lower())
     if data is None:
         return _too_large(notebooks.MAX_BYTES)
-    if not worth_opening(data) and suppressions.MARK not in data:
+    if not worth_opening(data, taught) and suppressions.MARK not in data:
         return _Outcome()
     try:
         notebook = notebooks.parse(data, target.path)
@@ -310,7 +312,7 @@ def _open_notebook(target: Target) -> _Outcome | _Opened:
     program = notebook.text.encode()
     if len(program) > MAX_BYTES:
         return _too_large(MAX_BYTES)
-    gated = not worth_parsing(program)
+    gated = not worth_parsing(program, taught)
     return _Outcome() if gated and suppressions.MARK not in program else _Opened(program, gated, notebook)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from losslint import selection
+from losslint.contracts.hints import NO_HINTS, Hints
 from losslint.findings import Severity
 from losslint.settings import BY_KEY, BadValueError
 
@@ -61,6 +62,10 @@ class Config:
     loss_functions: tuple[tuple[str, str], ...] = ()
     meters: tuple[str, ...] = ()
     dividing_backward: tuple[str, ...] = ()
+    hints: Hints = field(init=False, compare=False, default=NO_HINTS)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hints", Hints(self.loss_functions, self.meters, self.dividing_backward))
 
 
 DEFAULT = Config()

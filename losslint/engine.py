@@ -55,7 +55,7 @@ def analyze(
     from losslint.interpreter.explore import Explorer
     from losslint.interpreter.program import Program
 
-    home = project_of(project.roots)
+    home = project_of(project)
     errors: tuple[SourceError, ...] = ()
     try:
         module = home.add(source)
@@ -112,11 +112,11 @@ def _without_broken_cells(source: SourceFile, notebook: Notebook) -> tuple[Sourc
 
 
 @lru_cache(maxsize=4)
-def project_of(roots: tuple[Path, ...]) -> Project:
+def project_of(project: ProjectRoots) -> Project:
     """The files of one project share what they import."""
     from losslint.project import Project
 
-    return Project(roots)
+    return Project(project.roots, project.hints)
 
 
 def analyze_path(path: Path, fixes: bool = False) -> list[Finding]:

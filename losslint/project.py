@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from losslint import unsaved
+from losslint.contracts.hints import NO_HINTS, Hints
 from losslint.lowering import ir
 from losslint.source import MAX_BYTES, SourceError, SourceFile, decode, read
 
@@ -51,7 +52,8 @@ class Project:
     modules stay loaded from file to file.
     """
 
-    def __init__(self, roots: Sequence[Path]) -> None:
+    def __init__(self, roots: Sequence[Path], hints: Hints = NO_HINTS) -> None:
+        self.hints = hints
         self.roots = tuple(_absolute(root) for root in roots)
         self.notes: list[str] = []
         self._modules: dict[Path, ir.Module | None] = {}

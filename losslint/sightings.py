@@ -37,7 +37,7 @@ def named_units(source: SourceFile, roots: ProjectRoots) -> tuple[NamedUnit, ...
     from losslint.interpreter.program import Program
     from losslint.interpreter.sightings import Listener
 
-    home = project_of(roots.roots)
+    home = project_of(roots)
     module = home.add(source)
     seen = list(Listener(Program(home, module)).sightings())
     nodes = [node for one in seen for node in (one.node, *(mark.node for mark in one.trail))]

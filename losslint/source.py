@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from losslint.notebooks import Notebook
 
 from losslint import unsaved
+from losslint.contracts.hints import NO_HINTS, Hints
 
 MAX_BYTES = 5 * 1024 * 1024
 """A larger file is generated or data; it is skipped with a note."""
@@ -68,9 +69,10 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class ProjectRoots:
-    """The folders that an absolute import of a file may start from, nearest meaning first."""
+    """The folders that an absolute import of a file may start from, nearest meaning first; and what is taught there."""
 
     roots: tuple[Path, ...]
+    hints: Hints = NO_HINTS
 
 
 def is_notebook(path: str | Path) -> bool:
@@ -83,8 +85,10 @@ def split_lines(text: str) -> tuple[str, ...]:
     return tuple(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
 
 
-def worth_parsing(data: bytes) -> bool:
+def worth_parsing(data: bytes, taught: tuple[bytes, ...] = ()) -> bool:
     """Whether an analysis that starts in this file can find anything, told from a few literals.
+
+    `taught` are names that the project's configuration says something of.
 
     The gradient laws need a `backward(` that is called (a file of autograd functions only defines it), that a
     framework calls after `training_step`, or that a loop reaches in another file; such a loop holds an optimizer and
@@ -96,6 +100,8 @@ def worth_parsing(data: bytes) -> bool:
         return False
     if data.count(b"backward(") > data.count(b"def backward(") or b"training_step(" in data:
         return True
+    if any(word in data for word in taught):
+        return True
     if not any(word in data for word in _BATCHES):
         return False
     loops = b"for " in data and (b"loader" in data or b"epoch" in data)
@@ -104,14 +110,14 @@ def worth_parsing(data: bytes) -> bool:
     return any(_sums(data, word) for word in _LOSSES)
 
 
-def worth_opening(data: bytes) -> bool:
+def worth_opening(data: bytes, taught: tuple[bytes, ...] = ()) -> bool:
     """Whether the code inside a notebook can pass `worth_parsing`, told from the bytes of its file.
 
     JSON leaves these words as they are, and cuts up everything else: lines, quotes, what stands behind a line end.
     """
     if not any(word in data for word in _SCOPES):
         return False
-    return b"backward(" in data or b"training_step(" in data or any(word in data for word in _LOSSES)
+    return b"backward(" in data or b"training_step(" in data or any(word in data for word in (*_LOSSES, *taught))
 
 
 def _sums(data: bytes, loss: bytes) -> bool:
@@ -185,7 +191,9 @@ def load(path: str | Path) -> tuple[str, ...]:
         return split_lines(data.decode("utf-8-sig", errors="replace"))
 
 
-def project_roots(path: Path, project: Path | None, configured: tuple[Path, ...]) -> ProjectRoots:
+def project_roots(
+    path: Path, project: Path | None, configured: tuple[Path, ...], hints: Hints = NO_HINTS
+) -> ProjectRoots:
     """The import roots of the file at `path`.
 
     `configured` source roots win; else the folder of the nearest `pyproject.toml` (`project`) and its `src`. The
@@ -201,7 +209,7 @@ def project_roots(path: Path, project: Path | None, configured: tuple[Path, ...]
     while package.parent != package and os.path.isfile(package / "__init__.py"):
         package = package.parent
     found += [package, path.parent]
-    return ProjectRoots(tuple(dict.fromkeys(found)))
+    return ProjectRoots(tuple(dict.fromkeys(found)), hints)
 
 
 def _declared(data: bytes, path: Path) -> str:

@@ -159,7 +159,7 @@ def parser(
     how = fixes.add_mutually_exclusive_group()
     how.add_argument("--fix", action="store_true", help="fix what can be fixed safely, and report what remains")
     how.add_argument("--diff", action="store_true", help="print what `--fix` would change, and change nothing")
-    fixes.add_argument("--unsafe-fixes", action="store_true", help="also the fixes that may change a run that was right")
+    fixes.add_argument("--unsafe-fixes", action="store_true", help="also fixes that may change a run that was right")
     which = made.add_argument_group("which files")
     which.add_argument(
         "--stdin-filename", type=Path, metavar="NAME", help="check standard input as if it were this file"

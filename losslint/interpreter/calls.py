@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from losslint.contracts.frameworks import SCALER_CALLABLES
-from losslint.interpreter import arithmetic, builtin, frameworks, library, methods, opaque, roles, things, unknowns
+from losslint.interpreter import (
+    arithmetic,
+    builtin,
+    frameworks,
+    library,
+    methods,
+    opaque,
+    roles,
+    taught,
+    things,
+    unknowns,
+)
 from losslint.interpreter.program import passed_through, path_of
 from losslint.interpreter.values import (
     GRAPH,
@@ -162,6 +173,10 @@ def apply(ev: Evaluator, callee: Any, args: list[Any], kwargs: dict[str, Any], n
 def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, Any], node: ir.Call | None) -> Any:
     """Runs a function of the project."""
     function = closure.function
+    if node is not None and ev.program.hints:
+        made = taught.call(ev, taught.path_in(closure.scope.module.ir.path, function), args, kwargs, node)
+        if made is not MISSING:
+            return made
     if len(ev.stack) >= _DEPTH or ev.stack.count(function) > 1:
         return Unknown(f"{function.name}()", varies=True, tainted=arithmetic.tainted(args))
     if node is not None and closure.receiver is None and ev.program.is_idle(function) and not arithmetic.tainted(args):
@@ -302,6 +317,10 @@ def construct(ev: Evaluator, cls: ClassValue, args: list[Any], kwargs: dict[str,
     """An object of a project class, its `__init__` interpreted."""
     name = cls.definition.name
     ev.constructed.add(name)
+    if node is not None and ev.program.hints:
+        made = taught.call(ev, taught.path_in(cls.scope.module.ir.path, cls.definition), args, kwargs, node)
+        if made is not MISSING:
+            return made
     if inherits(cls, "Module") and not inherits(cls, "LightningModule") and not _computes_loss(ev, cls):
         return Thing("model", name, {"class": cls, "args": args, "kwargs": kwargs})
     if inherits(cls, "Dataset", "IterableDataset"):

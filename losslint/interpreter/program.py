@@ -54,6 +54,7 @@ class Program:
         self.project = project
         self.module = module
         self.line_name = line_name
+        self.hints = project.hints
         self._idle: dict[ir.Function, bool] = {}
         self._of_project: dict[tuple[str, str], bool] = {}
         self.reach = self._reach()
@@ -67,6 +68,8 @@ class Program:
 
     def _reach(self) -> Reach:
         reach = Reach()
+        reach.backward.update(map(roles.last, self.hints.dividing))
+        reach.loss.update(roles.last(name) for name, _ in self.hints.losses)
         functions = self._functions()
         for body in (self.module.body, *(function.body for function in functions)):
             reach.loss.update(_bound_criteria(body))

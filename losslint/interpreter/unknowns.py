@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from losslint.contracts.torch import CLIPPING
-from losslint.interpreter import arithmetic, figures, frameworks, lengths, opaque, roles, tensors, things
+from losslint.interpreter import arithmetic, figures, frameworks, lengths, opaque, roles, taught, tensors, things
 from losslint.interpreter.program import path_of
 from losslint.interpreter.values import (
+    MISSING,
     Instance,
     Linear,
     Tensor,
@@ -34,6 +35,12 @@ def unknown_method(
     world = ev.world
     path = receiver.path
     given = path_of(receiver_node)
+    if ev.program.hints:
+        # an object is called by what it is, by what made it, or by its name
+        for owner in (path, path.split("(", 1)[0], given):
+            made = taught.call(ev, f"{owner}.{name}", args, kwargs, node)
+            if made is not MISSING:
+                return made
     schedules = roles.is_scheduler(path) or roles.is_scheduler(given)
     optimizes = (roles.is_optimizer(path) or roles.is_optimizer(given)) and not schedules
     if name == "backward":
@@ -131,6 +138,11 @@ def call_unknown(ev: Evaluator, callee: Unknown, args: list[Any], kwargs: dict[s
     """A call of something that is not in sight: what its name and its arguments suggest, at most."""
     name = roles.last(callee.path)
     everything = [*args, *kwargs.values()]
+    if ev.program.hints:
+        for path in (callee.path, path_of(node.func)):
+            made = taught.call(ev, path, args, kwargs, node) if path else MISSING
+            if made is not MISSING:
+                return made
     if roles.is_optimizer(name) and name[:1].isupper():
         return ev.make("optimizer", name, args, kwargs, node)
     if args and isinstance(args[0], (Linear, Tensor)) and "scaler" in name.lower() and len(args) > 1:
