@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def verified(report: Report, options: argparse.Namespace) -> Report | int:
             return Exit.MISUSED
         if not report.failed:
             report = _narrowed(report, options.places)
-        jobs = dict(_jobs(report))
+        jobs = jobs_of(report)
         if (options.plot is not None or options.emit is not None) and len(jobs) != 1:
             raise _PlaceError(_not_one(report, options.places[0]))
         if not jobs:
@@ -119,13 +119,15 @@ def _introduce(verifier: Verifier) -> None:
     say(f"isolation: {greeting.isolation}")
 
 
-def _jobs(report: Report) -> Iterator[tuple[Finding, Job]]:
+def jobs_of(report: Report) -> dict[Finding, Job]:
     """Every finding whose rule makes a claim that can be measured, and what a judge needs of it."""
     claims = {rule.code for rule in selection.rules() if rule.claim is not None}
-    for finding in report.findings:
-        if finding.code in claims:
-            path = Path(os.path.abspath(finding.path))
-            yield finding, Job(finding, source.decode(source.read(path) or b"", path), path)
+    return {finding: _job(finding) for finding in report.findings if finding.code in claims}
+
+
+def _job(finding: Finding) -> Job:
+    path = Path(os.path.abspath(finding.path))
+    return Job(finding, source.decode(source.read(path) or b"", path), path)
 
 
 def _narrowed(report: Report, places: Sequence[Place]) -> Report:
