@@ -24,6 +24,7 @@ from secrets import token_hex
 from typing import Any
 
 from losslint.findings import Finding, Reason
+from losslint.registry import rules
 from losslint.runtime import jail
 from losslint.runtime.protocol import (
     MAX_LINE,
@@ -103,6 +104,8 @@ def main(text: str) -> None:
     except Exception as error:
         _send(settings.results, {"error": f"torch cannot be imported: {type(error).__name__}: {error}"})
         return
+    # what every judgement needs is there before the first process is forked
+    rules()
     torch.set_num_threads(1)
     jail.adopt_orphans()
     # pages that the collector does not touch stay shared
