@@ -34,6 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # whoever read the output has seen enough; Python would complain once more when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.PIPE_CLOSED
+    except OSError as error:
+        # what a command reads it answers for itself: this is a full disk behind standard output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        say(f"error: cannot write: {(error.strerror or str(error)).lower()}")
+        return Exit.MISUSED
 
 
 def run() -> None:

@@ -9,6 +9,7 @@ A rule's page is the docstring of its module. The README takes the table of rule
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -19,11 +20,13 @@ from pathlib import Path
 from losslint.output.full import LAWS
 from losslint.registry import Rule
 from losslint.selection import Entry, catalogue
+from losslint.settings import json_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = Path("docs", "rules")
 INDEX = PAGES / "README.md"
 README = Path("README.md")
+SCHEMA = Path("docs", "losslint.schema.json")
 
 CURRENT, STALE = 0, 1
 
@@ -72,6 +75,7 @@ def generated(root: Path) -> dict[Path, str]:
     entries = catalogue()
     files = {PAGES / f"{entry.name}.md": page(entry) for entry in entries}
     files[INDEX] = index(entries)
+    files[SCHEMA] = json.dumps(json_schema(), indent=2) + "\n"
     files[README] = readme((root / README).read_text(encoding="utf-8"), entries)
     return files
 

@@ -192,7 +192,7 @@ def test_what_is_read_is_never_executed() -> None:
                 assert node.func.id not in risky, f"{shown(path)}:{node.lineno}"
     # commands, rules and output formats, which are losslint's own, are imported by name
     importing = importers(outside(PACKAGE, "losslint/runtime/"), "importlib")
-    assert importing == ["losslint/cli.py", "losslint/output/__init__.py", "losslint/registry.py"]
+    assert importing == ["losslint/cli.py", "losslint/completion.py", "losslint/output/__init__.py", "losslint/registry.py"]
     assert importers(outside(PACKAGE, "losslint/runtime/"), "runpy") == []
 
 

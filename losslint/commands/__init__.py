@@ -9,5 +9,8 @@ COMMANDS = {
     "rules": "                  list every code",
     "run": "-- train.py ARGS…  watch a training script for a few optimizer steps",
     "explain": "CODE-OR-NAME    print the page of a rule",
+    "config": "[KEY]            explain the configuration",
+    "init": "[FOLDER]           add a commented table to `pyproject.toml`",
+    "completion": "SHELL        print a completion script for bash, zsh or fish",
 }
 """Every command, which is also the name of its module, and what help says of it."""

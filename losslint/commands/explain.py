@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from losslint.commands.shared import Exit, add_color, command_parser, misuse
 
+_HELP = """\
+examples:
+  losslint explain LL102
+  losslint explain unscaled-accumulation --color always | less -R
+
+`losslint rules` lists every code. An unknown one ends with exit code 2.
+"""
+
 
 def run(arguments: list[str]) -> int:
-    parser = command_parser("losslint explain", "Print the page of a rule.")
-    parser.add_argument("code", metavar="CODE-OR-NAME", help="such as `LL102` or `unscaled-accumulation`")
-    add_color(parser)
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     from losslint import selection
     from losslint.output import terminal
 
@@ -26,3 +32,11 @@ def run(arguments: list[str]) -> int:
     else:
         sys.stdout.write(page)
     return Exit.CLEAN
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    made = command_parser("losslint explain", "Print the page of a rule.", _HELP)
+    made.add_argument("code", metavar="CODE-OR-NAME", help="such as `LL102` or `unscaled-accumulation`")
+    add_color(made)
+    return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
 from losslint.commands.shared import Exit, command_parser
@@ -9,11 +10,17 @@ from losslint.commands.shared import Exit, command_parser
 if TYPE_CHECKING:
     from losslint.selection import Entry
 
+_HELP = """\
+Each line has a code, its name, the highest severity it is reported at, and what it finds.
+
+examples:
+  losslint rules
+  losslint rules --output-format json
+"""
+
 
 def run(arguments: list[str]) -> int:
-    parser = command_parser("losslint rules", "List every code that losslint reports.")
-    parser.add_argument("--output-format", choices=("text", "json"), default="text")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     from losslint import selection
 
     entries = selection.catalogue()
@@ -36,3 +43,10 @@ def _entry(entry: Entry) -> dict[str, str]:
         "law": entry.law.value,
         "summary": entry.summary,
     }
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    made = command_parser("losslint rules", "List every code that losslint reports.", _HELP)
+    made.add_argument("--output-format", choices=("text", "json"), default="text", help="(default: text)")
+    return made
