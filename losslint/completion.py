@@ -91,7 +91,8 @@ def bash(commands: Iterable[Command]) -> str:
                 values.append(f"        {pattern}) words={quote(words)} ;;")
     return f"""\
 _losslint() {{
-    local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} command=check options= given= words=
+    local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}}
+    local command=check options= given= words=
     case ${{COMP_WORDS[1]}} in
         {"|".join(names)}) [ "$COMP_CWORD" -gt 1 ] && command=${{COMP_WORDS[1]}} ;;
     esac
@@ -159,11 +160,10 @@ fi
 
 
 def _zsh_case(command: Command) -> str:
-    specs = [
-        f"{name}{'' if option.flag else '='}[{_plain(option.help)}]{'' if option.flag else ':value:' + _zsh_action(option.values)}"
-        for option in command.options
-        for name in option.names
-    ]
+    specs = []
+    for option in command.options:
+        equals, value = ("", "") if option.flag else ("=", f":value:{_zsh_action(option.values)}")
+        specs += [f"{name}{equals}[{_plain(option.help)}]{value}" for name in option.names]
     specs.append(f"*:argument:{_zsh_action(command.values)}")
     lines = " \\\n".join(f"                {quote(spec)}" for spec in specs)
     return f"        {command.name})\n            _arguments \\\n{lines} ;;"
