@@ -72,7 +72,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         return
     world = loop.high
     zeroing = loop.zeroed_inside
-    if zeroing is None:
+    if zeroing is None or any(laws.steps_without_gradients(loop)):
         return
     window = explain.window_name(loop)
     yield Draft(

@@ -59,6 +59,8 @@ LL302 scaler-step-bypassed error
 LL303 clip-before-unscale error
 LL304 scaler-cadence error
 LL401 missing-zero-grad error
+LL402 zero-grad-before-step error
+LL403 step-before-backward warning
 LL411 scheduler-per-micro-batch warning
 LL412 scheduler-unit-mismatch warning
 LL413 scheduler-horizon-ignores-window warning

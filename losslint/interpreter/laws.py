@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from losslint import units
 from losslint.interpreter.values import GRAPH, WINDOW, Output, Site, Step, Tensor
-from losslint.interpreter.world import Backward, LossCall, Scaling, World
+from losslint.interpreter.world import Backward, LossCall, OptimizerStep, Scaling, World, Zeroing
 from losslint.units import Unit
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TIMES_WINDOW = Unit(window=1)
 OVER_WINDOW = Unit(window=-1)
 
+_ENOUGH_STEPS = 2
 _FINITE = ("isfinite", "isnan", "isinf")
 
 
@@ -161,3 +162,44 @@ def mean_weight(loop: Loop) -> Unit | None:
 def has_unknown_divisor(backward: Backward) -> bool:
     """Whether something untracked divides the loss: it may be the window by another name."""
     return bool(backward.notes & {"unknown divisor", "counted divisor"})
+
+
+class LostGradients(NamedTuple):
+    """An optimizer whose steps see no gradient: the zeroing that throws them away, where they were made, and a step.
+    `step_first`: in an iteration the step comes before backward."""
+
+    zeroing: Zeroing
+    backward: Backward
+    step: OptimizerStep
+    step_first: bool
+
+
+def _may_run_elsewhere(loop: Loop, name: str) -> bool:
+    """Whether a function of the file that did not run, and that the file speaks of, calls one of this name."""
+    facts = loop.program.module.facts
+    hidden = [f for f in loop.program.module.functions if f not in loop.base.entered and name in f.facts.calls]
+    return any(function.name in facts.read or function.name in facts.calls for function in hidden)
+
+
+def steps_without_gradients(loop: Loop) -> Iterator[LostGradients]:
+    """The optimizers none of whose steps sees a gradient, because gradients are set to zero before they are used."""
+    world = loop.base
+    if world.unclear or not world.backwards or any(step.framework for step in world.steps):
+        return
+    if _may_run_elsewhere(loop, "backward"):
+        return
+    optimizers = {step.optimizer for step in world.steps}
+    for optimizer in sorted(optimizers):
+        steps = [step for step in world.steps if step.optimizer == optimizer]
+        if len(steps) < _ENOUGH_STEPS or any(step.fresh or step.stale for step in steps):
+            continue
+        # what zeroes a whole model is taken at its word only where there is one optimizer
+        own = [z for z in world.zeroings if z.optimizer == optimizer or (not z.optimizer and len(optimizers) == 1)]
+        lost = [zeroing for zeroing in own if zeroing.lost]
+        if not lost:
+            continue
+        zeroing = lost[0]
+        backward = world.backwards[zeroing.lost[-1].backward]
+        inside = [step for step in steps if step.visit == backward.visit]
+        if inside:
+            yield LostGradients(zeroing, backward, inside[0], inside[0].time < backward.time)
