@@ -149,8 +149,10 @@ def _remedies(loop: Loop, step: Step | None) -> Iterator[Remedy]:
     if repairs.is_only_a_scaling(loop, step.node):
         for move in repairs.out_of_branch(loop, step.node, step.guards):
             yield Remedy(f"move the division by `{window}` out of the branch", move)
-    undone, division = repairs.undone(step), repairs.divide_before_backward(loop)
-    if undone is not None and division:
+    undone = repairs.undone(step)
+    if undone is None:
+        return
+    for division in repairs.divide_at_backward(loop, step):
         yield Remedy(f"divide by `{window}` before backward, on every micro-batch", (undone, *division))
 
 

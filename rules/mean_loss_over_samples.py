@@ -104,7 +104,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         if unit is None or replace(unit, window=0) != _OVER_BATCH or division is None or reading.accumulated is None:
             continue
         # a criterion that is not in sight may be a sum: then the figure is right
-        if reading.site.reduction == "sum" or (reading.site.evidence == 2 and reading.site.reduction is None):
+        if loop.is_summed(reading.site) or (reading.site.evidence == 2 and reading.site.reduction is None):
             continue
         factor = explain.factor(loop, unit)
         operand = f"`{explain.text(division.operand)}`" if division.operand is not None else "a sample counter"

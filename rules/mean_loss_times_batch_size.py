@@ -83,7 +83,7 @@ def check(loop: Loop) -> Iterator[Draft]:
     """A mean loss is multiplied by the batch size, added up, and divided by something that counts batches."""
     for reading in loop.readings:
         times = _times_batch_size(reading)
-        if reading.unit is None or reading.accumulated is None or not times or reading.site.reduction == "sum":
+        if reading.unit is None or reading.accumulated is None or not times or loop.is_summed(reading.site):
             continue
         if replace(reading.unit, window=0) == _TIMES_BATCH:
             known = explain.is_certain([reading.site]) or reading.site.assumption == "a mean is assumed"

@@ -107,6 +107,7 @@ def train_epoch(model, loader, optimizer, accum_steps=4):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from losslint.claims import Claim
@@ -118,6 +119,7 @@ from losslint.interpreter.values import Step
 from losslint.lowering import ir
 from losslint.registry import Draft, Rule
 from losslint.remedies import Remedy, multiplied
+from losslint.units import Unit
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -128,23 +130,25 @@ def check(loop: Loop) -> Iterator[Draft]:
         unit = reading.unit
         if unit is None or not laws.window_divisions(reading.steps) or reading.site.node not in loop.trained:
             continue
+        if unit.batch == 1 and loop.is_summed(reading.site):
+            # the loss itself is a sum over its batch
+            unit = replace(unit, batch=0)
         if unit == laws.OVER_WINDOW:
             # how a meter averages that is not in sight is not known
             certain = explain.is_certain([reading.site]) and reading.figure.sink != "meter"
-            yield _draft(loop, reading, explain.lowered(Severity.ERROR, certain))
-        elif unit.window != -1 or unit.batches != 1 or not reading.division_is_window:
+            yield _draft(loop, reading, unit, explain.lowered(Severity.ERROR, certain))
+        elif unit.window >= 0 or unit.batches != 1 or not reading.division_is_window:
             continue
         elif not loop.divided_elsewhere(reading):
-            yield _draft(loop, reading, Severity.WARNING)
+            yield _draft(loop, reading, unit, Severity.WARNING)
 
 
-def _draft(loop: Loop, reading: Reading, severity: Severity) -> Draft:
+def _draft(loop: Loop, reading: Reading, unit: Unit, severity: Severity) -> Draft:
     place = reading.added_at(*laws.window_divisions(reading.steps))
-    assert reading.unit is not None
-    factor = explain.factor(loop, reading.unit)
+    factor = explain.factor(loop, unit)
     what = "added up over micro-batches" if place is not None else "reported"
-    if reading.unit == laws.OVER_WINDOW:
-        consequence = f"reported = true mean {factor.text}{explain.in_numbers(loop, reading.unit)}"
+    if unit == laws.OVER_WINDOW:
+        consequence = f"reported = true mean {factor.text}{explain.in_numbers(loop, unit)}"
     else:
         consequence = f"whatever counts micro-batches is too large a divisor for it ({factor.text})"
     return Draft(
@@ -163,7 +167,8 @@ def _remedies(loop: Loop, reading: Reading, place: ir.Node) -> Iterator[Remedy]:
     divisions = laws.window_divisions(reading.steps)
     window, name = repairs.window(loop), explain.window_name(loop)
     if window is not None:
-        spoken = repairs.reported(place, repairs.assigned(loop, divisions[-1].node))
+        names = repairs.assigned(loop, divisions[-1].node)
+        spoken = repairs.reported(place, names) or repairs.kept(loop, place, names)
         shown = spoken if len(spoken) == 1 else repairs.added(loop, place)
         if len(shown) == 1:
             yield Remedy(f"report the undivided loss: times `{name}`", (multiplied(shown[0], window),))

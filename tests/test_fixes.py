@@ -173,7 +173,7 @@ def fixed(text: str, folder: Path, code: str) -> str:
 
 def test_a_moved_line_takes_its_comments_along(tmp_path: Path) -> None:
     body = (
-        "        if torch.isnan(loss):\n"
+        "        if i % 10 == 0:\n"
         "            print('nan')\n"
         "            # the mean over the window\n"
         "            # of micro-batches\n"
@@ -181,7 +181,7 @@ def test_a_moved_line_takes_its_comments_along(tmp_path: Path) -> None:
         "        loss.backward()\n"
     )
     expected = (
-        "        if torch.isnan(loss):\n"
+        "        if i % 10 == 0:\n"
         "            print('nan')\n"
         "        # the mean over the window\n"
         "        # of micro-batches\n"
@@ -192,7 +192,7 @@ def test_a_moved_line_takes_its_comments_along(tmp_path: Path) -> None:
 
 
 def test_an_emptied_branch_goes(tmp_path: Path) -> None:
-    body = "        if torch.isnan(loss):\n            loss /= k\n        loss.backward()\n"
+    body = "        if i % 10 == 0:\n            loss /= k\n        loss.backward()\n"
     expected = "        loss /= k\n        loss.backward()\n"
     assert fixed(PRELUDE + body + STEP, tmp_path, "LL101") == PRELUDE + expected + STEP
 
@@ -200,10 +200,10 @@ def test_an_emptied_branch_goes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "branch",
     [
-        "        if torch.isnan(loss):\n            {}\n        else:\n            print(i)\n",
-        "        if torch.isnan(loss):\n            # a comment of the branch\n\n            {}\n",
-        "        if check(loss):\n            {}\n",
-        "        if torch.isnan(loss):  # why\n            {}\n",
+        "        if i % 10 == 0:\n            {}\n        else:\n            print(i)\n",
+        "        if i % 10 == 0:\n            # a comment of the branch\n\n            {}\n",
+        "        if i % 10 == 0 and check(i):\n            {}\n",
+        "        if i % 10 == 0:  # why\n            {}\n",
     ],
 )
 def test_a_branch_that_must_stay_gets_pass(branch: str, tmp_path: Path) -> None:
@@ -212,15 +212,15 @@ def test_a_branch_that_must_stay_gets_pass(branch: str, tmp_path: Path) -> None:
 
 
 def test_one_line_branches(tmp_path: Path) -> None:
-    body = "        if torch.isnan(loss): loss /= k\n        loss.backward()\n"
+    body = "        if i % 10 == 0: loss /= k\n        loss.backward()\n"
     expected = "        loss /= k\n        loss.backward()\n"
     assert fixed(PRELUDE + body + STEP, tmp_path, "LL101") == PRELUDE + expected + STEP
 
 
 def test_several_statements_on_a_line(tmp_path: Path) -> None:
-    body = "        if torch.isnan(loss):\n            print(i); loss /= k; print(k)\n        loss.backward()\n"
+    body = "        if i % 10 == 0:\n            print(i); loss /= k; print(k)\n        loss.backward()\n"
     expected = (
-        "        if torch.isnan(loss):\n            print(i); print(k)\n        loss /= k\n        loss.backward()\n"
+        "        if i % 10 == 0:\n            print(i); print(k)\n        loss /= k\n        loss.backward()\n"
     )
     assert fixed(PRELUDE + body + STEP, tmp_path, "LL101") == PRELUDE + expected + STEP
     body = "        loss = loss / k; loss.backward()\n"
@@ -249,7 +249,7 @@ def test_a_file_without_a_last_line_end(tmp_path: Path) -> None:
 
 def test_continued_lines_stay_as_they_are(tmp_path: Path) -> None:
     body = (
-        "        if torch.isnan(loss):\n"
+        "        if i % 10 == 0:\n"
         "            print(i)\n"
         "            loss = (\n"
         "                loss  # the mean\n"
@@ -258,7 +258,7 @@ def test_continued_lines_stay_as_they_are(tmp_path: Path) -> None:
         "        loss.backward()\n"
     )
     expected = (
-        "        if torch.isnan(loss):\n"
+        "        if i % 10 == 0:\n"
         "            print(i)\n"
         "        loss = (\n"
         "            loss  # the mean\n"

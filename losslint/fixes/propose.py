@@ -141,7 +141,7 @@ def _still_judged(finding: Finding, before: Judgement, after: Judgement) -> bool
     if len(_backwards(after.loops)) < len(_backwards(before.loops)):
         return False
     was, now = set(_exponents(before.loops)), set(_exponents(after.loops))
-    if was and not now or now - {0} - was:
+    if (was and not now) or now - {0} - was:
         return False
     return not was or finding.law not in (Law.GRADIENT, Law.EVERY_STEP) or 0 in now
 

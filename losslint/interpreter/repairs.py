@@ -102,11 +102,22 @@ def _backwards(loop: Loop) -> list[Backward]:
     return [backward for fork in (loop, *same) for backward in fork.high.backwards]
 
 
+def _backward_calls(block: ir.Block) -> Iterator[ir.Call]:
+    for statement in statements(block):
+        for whole in _parts(statement):
+            for part in walk(whole):
+                if isinstance(part, ir.Call) and isinstance(part.func, ir.Attr) and part.func.name == "backward":
+                    yield part
+
+
 def divide_at_backward(loop: Loop, division: Step) -> Iterator[tuple[Action, ...]]:
     """Divides what is backpropagated instead of what it was made from: `division` is the line that divided it."""
     nodes = {b.node: backpropagated(b.node) for b in _backwards(loop) if division.node in {s.node for s in b.steps}}
     by = window(loop)
     losses = [loss for loss in nodes.values() if loss is not None]
+    if any(other not in nodes for other in _backward_calls(scope_of(loop, division.node))):
+        # a branch that was not run would lose its division
+        return
     if by is not None and losses and len(losses) == len(nodes):
         yield tuple(divided(loss, by) for loss in losses)
 
@@ -363,6 +374,18 @@ def reported(figure: ir.Node, names: Collection[str]) -> list[ir.Expr]:
         else:
             todo.extend(_parts(node))
     return found
+
+
+def kept(loop: Loop, place: ir.Node, names: Collection[str]) -> list[ir.Expr]:
+    """Where a name that a figure's line speaks of is given the loss: `shown = loss.item()`."""
+    spoken = {path_of(part) for whole in _parts(place) for part in walk(whole)} - {""}
+    return [
+        statement.value
+        for statement in statements(scope_of(loop, place))
+        if isinstance(statement, ir.Assign)
+        and _speaks_of(statement.value, names)
+        and spoken & set(map(path_of, statement.targets))
+    ]
 
 
 def assigned(loop: Loop, value: ir.Node) -> set[str]:
