@@ -187,11 +187,14 @@ def lightning(world: World, module: Any, loader: Loader, window: int) -> None:
     micro-batch and on the pass's last; under manual optimisation only `training_step`."""
     world.assume("lightning >=1.0: automatic optimisation divides by `accumulate_grad_batches`")
     optimizer = world.optimizer("trainer")
+    trainer = module.trainer = Thing("trainer")
+    trainer._kept["accumulate_grad_batches"] = window
     manual = getattr(module, "automatic_optimization", True) is False
     count = len(loader)
     for place, batch in enumerate(loader):
         world.tick += 1
         world.drawn_tick = world.tick
+        trainer._kept["is_last_batch"] = place + 1 == count
         made = _training_step(module, batch, place)
         if manual:
             continue

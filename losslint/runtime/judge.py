@@ -5,9 +5,9 @@ Runs in the worker: imports torch. The three entries are `verify`, `holds` and `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from types import CodeType
 
 import torch
 
@@ -18,6 +18,8 @@ from losslint.runtime import bench as benches
 from losslint.runtime.bench import Bench
 from losslint.runtime.ledger import Portrait
 from losslint.runtime.measures import MEASURES, Answer, Question, reached
+from losslint.runtime.portrait import portrait
+from losslint.runtime.slicing import Program
 
 
 def verify(finding: Finding, text: str, path: Path, device: str = "cpu") -> Verdict:
@@ -30,11 +32,7 @@ def verify(finding: Finding, text: str, path: Path, device: str = "cpu") -> Verd
     claim = claim_of(finding.code)
     if claim is None:
         return _inconclusive(device, Reason.NOT_MEASURABLE, f"{finding.code} makes no claim that a run can measure")
-    lines = benches.lines_of(finding)
-    factor = finding.factor
-    unit = factor.unit if factor is not None else None
-    question = Question(lines, unit, factor.text if factor is not None else "")
-    names = benches.window_names(finding, text)
+    question, names = _asked(finding, text)
     return _judge(claim, question, text, path, device, names, forks=True)
 
 
@@ -49,7 +47,15 @@ def holds(text: str, path: Path, code: str, device: str = "cpu") -> Verdict:
 
 def portray(finding: Finding, text: str, path: Path, device: str = "cpu") -> Portrait | None:
     """What a picture or a script of the finding shows; None where nothing could be measured."""
-    raise NotImplementedError
+    claim = claim_of(finding.code)
+    if claim is None:
+        return None
+    question, names = _asked(finding, text)
+    decided = _decided(claim, question, text, path, device, names, forks=True)
+    if isinstance(decided, Verdict):
+        return None
+    _, answer, bench, _ = decided
+    return portrait(claim, answer, bench, question.lines)
 
 
 def claim_of(code: str) -> Claim | None:
@@ -57,9 +63,31 @@ def claim_of(code: str) -> Claim | None:
     return next((rule.claim for rule in rules() if rule.code == code), None)
 
 
+def _asked(finding: Finding, text: str) -> tuple[Question, tuple[str, ...]]:
+    """The question that a finding puts, and the name of its window."""
+    factor = finding.factor
+    unit = factor.unit if factor is not None else None
+    words = factor.text if factor is not None else ""
+    return Question(benches.lines_of(finding), unit, words), benches.window_names(finding, text)
+
+
 def _judge(
     claim: Claim, question: Question, text: str, path: Path, device: str, names: tuple[str, ...], *, forks: bool
 ) -> Verdict:
+    decided = _decided(claim, question, text, path, device, names, forks=forks)
+    return decided if isinstance(decided, Verdict) else _verdict(*decided, device=device)
+
+
+_Decision = tuple[Outcome, Answer, Bench, Reason | None]
+
+
+def _decided(
+    claim: Claim, question: Question, text: str, path: Path, device: str, names: tuple[str, ...], *, forks: bool
+) -> _Decision | Verdict:
+    """The outcome with the answer and the bench that gave it; a verdict where no bench got anywhere.
+
+    A finding is confirmed where its law is broken by its factor under some decision of the conditions that are not
+    known, and refuted only where the law held under all that were tried."""
     try:
         program, code = benches.prepare(text, path, question.lines, names)
     except (SyntaxError, ValueError, RecursionError) as error:
@@ -67,38 +95,31 @@ def _judge(
     measure = MEASURES[claim]
     first: tuple[Answer, Bench] | None = None
     broken: tuple[Answer, Bench] | None = None
-    entries = benches.benches(program, code, torch.device(device), lambda one: reached(claim, one))
-    found = False
-    for bench in entries:
-        found = True
-        tried: Iterator[Bench] = chain([bench], bench.forks()) if forks else iter([bench])
-        for one in tried:
+    for bench in benches.benches(program, code, torch.device(device), lambda one: reached(claim, one)):
+        for one in chain([bench], bench.forks()) if forks else [bench]:
             answer = measure(one, question)
-            if answer.reason is None and answer.broken and answer.matches:
-                return _verdict(Outcome.CONFIRMED, answer, one, device)
-            if answer.reason is None and question.unit is not None and question.unit.is_one and answer.matches:
-                return _verdict(Outcome.CONFIRMED, answer, one, device)
+            right = question.unit is not None and question.unit.is_one
+            if answer.reason is None and answer.matches and (answer.broken or right):
+                return Outcome.CONFIRMED, answer, one, None
             if answer.reason is None and answer.broken:
                 broken = broken or (answer, one)
             if first is None or (first[0].reason is not None and answer.reason is None):
                 first = (answer, one)
         if forks and first is not None and first[0].reason is None:
             break
-    if not found:
+    if first is None:
         return _unreached(program, code, device)
-    assert first is not None
     answer, bench = broken or first
     if answer.reason is not None:
-        return _verdict(Outcome.INCONCLUSIVE, answer, bench, device)
+        return Outcome.INCONCLUSIVE, answer, bench, None
     if broken is not None:
-        outcome = Outcome.CONFIRMED if not forks and answer.matches else Outcome.INCONCLUSIVE
-        return _verdict(outcome, answer, bench, device, Reason.UNMODELLED_SCALING)
-    if bench.base.gaps and bench.base.taints:
-        return _verdict(Outcome.INCONCLUSIVE, answer, bench, device, Reason.STUB_GAP)
-    return _verdict(Outcome.REFUTED, answer, bench, device)
+        return Outcome.INCONCLUSIVE, answer, bench, Reason.UNMODELLED_SCALING
+    if bench.base.taints:
+        return Outcome.INCONCLUSIVE, answer, bench, Reason.STUB_GAP
+    return Outcome.REFUTED, answer, bench, None
 
 
-def _verdict(outcome: Outcome, answer: Answer, bench: Bench, device: str, reason: Reason | None = None) -> Verdict:
+def _verdict(outcome: Outcome, answer: Answer, bench: Bench, reason: Reason | None, *, device: str) -> Verdict:
     shape = bench.settings.shape
     inconclusive = outcome is Outcome.INCONCLUSIVE
     assumes = list(bench.base.assumes)
@@ -124,14 +145,11 @@ def _verdict(outcome: Outcome, answer: Answer, bench: Bench, device: str, reason
     )
 
 
-def _unreached(program: object, code: object, device: str) -> Verdict:
-    """Why no entry gets anywhere: what stopped the first one."""
-    from losslint.runtime.slicing import Program
-
-    assert isinstance(program, Program)
+def _unreached(program: Program, code: CodeType, device: str) -> Verdict:
+    """Why no entry gets anywhere: what stopped the first ones."""
     details = []
     for entry in program.entries[:3]:
-        bench = Bench(program, code, entry, torch.device(device))  # type: ignore[arg-type]
+        bench = Bench(program, code, entry, torch.device(device))
         ledger = bench.base
         if ledger.closures:
             return _inconclusive(device, Reason.CLOSURE, "the optimizer's step runs a closure")

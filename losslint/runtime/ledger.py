@@ -85,7 +85,7 @@ class Event:
 class Ledger:
     """All that one run showed. `taints` say why scales cannot be trusted, `gaps` which statements could not be run,
     `assumes` what was put in a real object's place, `decisions` how unknown conditions were decided (place -> taken). `first_pass`
-    counts the batches drawn before a second pass began, `graphs` the most graphs of past batches that were alive at
+    counts the batches drawn before a second pass began, `trained` are the batches that a backward ran for, `graphs` the most graphs of past batches that were alive at
     once, `changed` the value of a loss over what it was when it was made, where another name changed it."""
 
     shape: Shape
@@ -100,6 +100,7 @@ class Ledger:
     first_pass: int = 0
     graphs: int = 0
     changed: float = 1.0
+    trained: set[int] = field(default_factory=set)
     closures: int = 0
     reductions: set[str] = field(default_factory=set)
     optimizers: int = 0

@@ -182,6 +182,17 @@ class Module(Imported):
 
     eval = to = cuda = cpu = half = float = bfloat16 = requires_grad_ = apply = train
 
+    def manual_backward(self, loss: Any, *arguments: Any, **options: Any) -> None:
+        """Lightning's backward, which divides by nothing."""
+        world().backward(loss)
+
+    def optimizers(self, *arguments: Any, **options: Any) -> Any:
+        """Lightning's optimizer."""
+        return world().optimizer("trainer")
+
+    def log(self, *arguments: Any, **options: Any) -> None:
+        """Shows nothing."""
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)

@@ -107,7 +107,7 @@ class Hooks:
             if draws:
                 iterable = self._source(iterable)
             elif place.trains and not inner:
-                iterable = range(shape.epochs) if "epoch" in str(place.names) else self._windows(iterable)
+                iterable = range(shape.epochs) if "epoch" in str(place.names) else world.windows(iterable._name)
             elif iterable._kind == ANY and not inner:
                 return
         most = None
@@ -124,13 +124,13 @@ class Hooks:
         count = 0
         elements = iter(iterable)
         while True:
-            world.sourcing = draws
+            world.sourcing = "batches" if draws else "windows" if place.outer and not world.depth else ""
             try:
                 value = next(elements)
             except StopIteration:
                 break
             finally:
-                world.sourcing = False
+                world.sourcing = ""
             count += 1
             if most is not None and count > most:
                 self.cut = True
@@ -151,15 +151,6 @@ class Hooks:
         """Whether a range is made of a window, of the length of something or of plain numbers."""
         names = set(_WORD.findall(text)) - {"range", "int", "self", "args"}
         return not names or "len" in names or bool(names & self.program.windows)
-
-    def _windows(self, iterable: Thing) -> Iterator[Any]:
-        """The windows of an unknown source of windows: lists of micro-batches."""
-        world = self.world
-        shape = world.settings.shape
-        loader = world.role_loader(iterable._name)
-        world.assume(f"`{iterable._name}` gives windows of micro-batches")
-        for _ in range(shape.batches // shape.window):
-            yield [next(loader) for _ in range(shape.window)]
 
     def _source(self, iterable: Thing) -> Any:
         if iterable._kind in (DATA, OUT) and iterable._batch is not None:

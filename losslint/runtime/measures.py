@@ -209,10 +209,7 @@ def left_over(bench: Bench, question: Question) -> Answer:
     if problem is not None:
         return problem
     seen = {use.batch for step in ledger.steps if step.at <= ledger.first_pass for use in step.fresh}
-    drawn = {use.batch for step in ledger.steps for use in step.fresh} | {
-        number for step in ledger.steps for number in step.lost
-    }
-    in_pass = {number for number in range(ledger.first_pass)}
+    in_pass = {number for number in ledger.trained if number < ledger.first_pass}
     # a window that runs on into the next pass is a whole window
     window = bench.settings.shape.window
     late = {
@@ -224,7 +221,7 @@ def left_over(bench: Bench, question: Question) -> Answer:
     }
     seen |= {use.batch for step in ledger.steps if len(step.fresh) == window for use in step.fresh}
     last = max(seen & in_pass, default=0)
-    never = {number for number in in_pass - seen if number >= last} if drawn else set()
+    never = {number for number in in_pass - seen if number >= last}
     missing = float(len(late | never))
     predicted = float(batches % bench.settings.shape.window)
     return Answer(missing, predicted, missing > 0, same(missing, predicted))
@@ -661,7 +658,7 @@ def graphs_alive(bench: Bench, question: Question) -> Answer:
     if not window.backwards and not figures_reached(bench) and not window.graphs:
         return _unreached(bench)
     grows = window.graphs >= 10 and window.graphs > short.graphs
-    return Answer(float(window.graphs), float(bench.settings.shape.batches), grows, grows)
+    return Answer(float(window.graphs), None, grows, grows)
 
 
 def loss_changed(bench: Bench, question: Question) -> Answer:

@@ -378,7 +378,11 @@ def _entries(outline: Outline, wanted: Sequence[int]) -> Iterator[Entry]:
             order.append(inner)
             order += [f for f in outline.around(inner) if isinstance(f, _FUNCTIONS)]
     if not wanted:
-        order = [f for f in outline.functions if _called(f) & (BACKWARD | STEP) or _reports(f)]
+        order = [
+            f
+            for f in outline.functions
+            if _called(f) & (BACKWARD | STEP) or f.name == "training_step" or _reports(f)
+        ]
         at_module = any(
             isinstance(s, _LOOPS) and any(True for _ in _calls(s)) for s in _module_statements(outline.tree)
         )
@@ -389,6 +393,10 @@ def _entries(outline: Outline, wanted: Sequence[int]) -> Iterator[Entry]:
         for caller in outline.callers(function.name):
             if caller not in seen and len(seen) < 12:
                 seen.append(caller)
+    if not wanted:
+        # a piece that another one runs says nothing by itself
+        pieces = {name for f in seen for name in _called(f) - {f.name}}
+        seen = [f for f in seen if f.name not in pieces] or seen
     nested = [f for f in seen if outline.function_of(f) is None]
     whole = [f for f in nested if _trains_in_loop(outline, f)]
     lightning = [f for f in nested if f.name == "training_step" and outline.owner(f) is not None]

@@ -287,6 +287,8 @@ class Thing:
         if self._kind == DATA and self._batch is not None and self._name == "batch":
             # of a dictionary, it is the number of its keys
             return 2 if self._batch.number in world().dictionaries else self._batch.items
+        if self._kind == ANY and self._batch is None:
+            return 2  # as many as it is walked through with
         return world().items(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
@@ -296,8 +298,11 @@ class Thing:
 
     def _elements(self) -> Iterator[Any]:
         """Batches where a training loop asks for them; else two elements, whatever they are."""
-        if world().sourcing:
+        wanted = world().sourcing
+        if wanted == "batches":
             yield from world().role_loader(self._name)
+        elif wanted == "windows":
+            yield from world().windows(self._name)
         else:
             for place in range(2):
                 yield self._like(f"{self._name}[{place}]")

@@ -61,7 +61,8 @@ class Settings:
     `uneven`: batches hold different numbers of items that count; `validation`: batches in a validation pass;
     `foreign`: the loss on the other process; `forced`: the outcome wanted of a condition, by place; `once`: a
     condition that is true on one step only; `given`: parameters whose default is None are given; `scale`: the AMP scale; `own`: windows and
-    intervals have the numbers that the code gives them."""
+    intervals have the numbers that the code gives them; `falling`: losses fall from batch to batch, as they do in
+    training."""
 
     shape: WorldShape
     log: int = LOG
@@ -75,6 +76,7 @@ class Settings:
     given: bool = False
     scale: float = SCALE
     own: bool = False
+    falling: bool = False
 
 
 class Optimizer:
@@ -294,7 +296,7 @@ class World:
         self.foreign_calls = 0
         self.values = torch.ones(CAPACITY)
         self.polarity = False
-        self.sourcing = False
+        self.sourcing = ""
         self.depth = 0
         self.asked = 0
         self.roles: Any = None
@@ -355,6 +357,8 @@ class World:
         self.drawn += 1
         self.drawn_tick = self.tick
         value = 2.0 if self.settings.doubled or place in self.settings.raised else 1.0
+        if self.settings.falling:
+            value = falling(batch.number)
         if value != 1.0:
             for gain in self.gains:
                 with torch.no_grad():
@@ -367,6 +371,14 @@ class World:
         loader = self.loaders.setdefault(name, Loader(self, name))
         batch: Thing = next(loader)
         return batch
+
+    def windows(self, name: str) -> Iterator[list[Any]]:
+        """The windows of a source of windows: lists of micro-batches."""
+        shape = self.settings.shape
+        loader = self.role_loader(name)
+        self.assume(f"`{name}` gives windows of micro-batches")
+        for _ in range(shape.batches // shape.window):
+            yield [next(loader) for _ in range(shape.window)]
 
     def current(self) -> Batch:
         """The batch of this iteration: the one that was drawn last, or a new one where the iteration drew none."""
@@ -485,6 +497,7 @@ class World:
         for optimizer in self.optimizers.values():
             place = next(i for i, gain in enumerate(self.gains) if gain is optimizer.gain)
             for number in self._changed(before[place], optimizer.gain.grad):
+                self.ledger.trained.add(number)
                 if number not in optimizer.pending:
                     optimizer.pending.append(number)
 
@@ -610,6 +623,11 @@ class World:
         from losslint.runtime.libraries import call_function
 
         return call_function(self, name, arguments, options)
+
+
+def falling(number: int) -> float:
+    """The loss of the batch of a number where losses fall: from 3 towards 1."""
+    return 1 + 2 * 0.93**number
 
 
 def is_validation(name: str) -> bool:

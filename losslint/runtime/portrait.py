@@ -1,0 +1,78 @@
+"""What a picture or a script of a finding shows: weights as they are beside weights as they should be."""
+
+from __future__ import annotations
+
+from losslint.claims import Claim
+from losslint.runtime.bench import Bench, steady
+from losslint.runtime.excerpt import excerpt
+from losslint.runtime.ledger import BatchUse, Curve, FigureRow, Ledger, Portrait, StepBars, StepRow
+from losslint.runtime.measures import Answer
+from losslint.runtime.world import falling
+
+_MOST_STEPS = 3
+_CURVE_EPOCHS = 6
+_TAIL_CLAIMS = (Claim.LEFT_OVER, Claim.SHORT_WINDOW)
+
+
+def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...]) -> Portrait:
+    """The portrait of one answer."""
+    shape = bench.settings.shape
+    ledger = bench.run(batches=shape.batches + 2) if claim in _TAIL_CLAIMS else bench.base
+    return Portrait(
+        ledger.shape,
+        answer.measured,
+        answer.predicted,
+        claim.value,
+        tuple(_bars(ledger, bench)),
+        _curve(answer.figure, bench) if answer.figure is not None else None,
+        excerpt(bench.program, bench.entry, lines, shape.window),
+        tuple(bench.base.assumes),
+    )
+
+
+def _bars(ledger: Ledger, bench: Bench) -> list[StepBars]:
+    """The first steps of a pass, and its last one where that is another kind of window."""
+    right = _item_weight(bench)
+    steps = [step for step in ledger.steps if step.fresh and step.at <= ledger.first_pass]
+    shown = steps if len(steps) <= _MOST_STEPS else [*steps[: _MOST_STEPS - 1], steps[-1]]
+    return [_bar(step, 1 + steps.index(step), right, ledger) for step in shown]
+
+
+def _item_weight(bench: Bench) -> float:
+    """The weight of an item where nothing is accumulated and a batch is one item: that of the loss itself."""
+    steps = steady(bench.run(window=1, batch_size=1, scale=1.0))
+    return steps[0].total if steps else 1.0
+
+
+def _bar(step: StepRow, number: int, right: float, ledger: Ledger) -> StepBars:
+    lost = [
+        BatchUse(batch, 1, batch, (0.0,) * ledger.shape.batch_size)
+        for batch in step.lost
+        if batch not in {use.batch for use in step.fresh}
+    ]
+    own = sorted([*lost, *step.fresh], key=lambda use: use.batch)
+    items: list[tuple[int, int]] = []
+    measured: list[float] = []
+    expected: list[float] = []
+    for use in [*step.stale, *own]:
+        share = 0.0 if use in step.stale else right / len(own) / max(1, len(use.weights))
+        for item, weight in enumerate(use.weights):
+            items.append((use.batch, item))
+            measured.append(weight)
+            expected.append(share)
+    return StepBars(f"step {number}", tuple(items), tuple(measured), tuple(expected))
+
+
+def _curve(figure: FigureRow, bench: Bench) -> Curve | None:
+    """The figure over a few passes in which the loss falls, beside the mean of the batches since it was last shown."""
+    ledger = bench.run(falling=True, epochs=_CURVE_EPOCHS, rounds=_CURVE_EPOCHS)
+    row = next((r for r in ledger.figures if (r.line, r.column) == (figure.line, figure.column)), None)
+    if row is None:
+        return None
+    true = []
+    before = 0
+    for at in row.at:
+        since = [falling(number) for number in range(min(before, at - 1), at)]
+        true.append(sum(since) / len(since) if since else falling(at))
+        before = at
+    return Curve(figure.text, figure.line, row.values, tuple(true))
