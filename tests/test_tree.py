@@ -61,10 +61,14 @@ LL304 scaler-cadence error
 LL401 missing-zero-grad error
 LL402 zero-grad-before-step error
 LL403 step-before-backward warning
+LL404 misplaced-gradient-clipping error
+LL405 exhausted-parameter-generator error
+LL406 step-not-called error
 LL411 scheduler-per-micro-batch warning
 LL412 scheduler-unit-mismatch warning
 LL413 scheduler-horizon-ignores-window warning
 LL414 scheduler-before-optimizer warning
+LL415 lambda-lr-absolute error
 LL601 softmax-before-cross-entropy error
 LL602 sigmoid-before-bce-with-logits error
 LL603 missing-activation-before-loss error

@@ -13,6 +13,7 @@ from losslint.interpreter import (
     methods,
     opaque,
     roles,
+    streams,
     taught,
     things,
     unknowns,
@@ -50,21 +51,25 @@ Arguments = tuple[list[Any], dict[str, Any]]
 def call(ev: Evaluator, node: ir.Call, scope: Scope) -> Any:
     """Evaluates a call."""
     func = node.func
-    if type(func) is ir.Attr:
+    kind = type(func)
+    if kind is ir.Attr:
         if type(func.value) is ir.Call and path_of(func.value.func) == "super":
             args, kwargs = arguments(ev, node, scope)
             return _super_call(ev, func.name, args, kwargs, node, scope)
         receiver = ev.eval(func.value, scope)
         args, kwargs = arguments(ev, node, scope)
-        return call_attribute(ev, receiver, func.name, args, kwargs, node, func.value)
-    if type(func) is ir.Name:
-        callee = ev.lookup(func.id, scope)
-        if callee is MISSING:
-            args, kwargs = arguments(ev, node, scope)
-            return builtin.call_builtin(ev, func.id, args, kwargs, node)
-    else:
-        callee = ev.eval(func, scope)
+        if ev.world.streams:
+            streams.used(ev.world, func.name, [*args, *kwargs.values()], node)
+        result = call_attribute(ev, receiver, func.name, args, kwargs, node, func.value)
+        return streams.given(ev.world, func.name, result) if not args else result
+    callee = ev.lookup(func.id, scope) if kind is ir.Name else ev.eval(func, scope)
     args, kwargs = arguments(ev, node, scope)
+    name = func.id if kind is ir.Name else ""
+    if ev.world.streams:
+        streams.used(ev.world, name, [*args, *kwargs.values()], node)
+    if callee is MISSING:
+        result = builtin.call_builtin(ev, name, args, kwargs, node)
+        return streams.materialised(ev.world, name, result) if ev.world.streams else result
     return apply(ev, callee, args, kwargs, node)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from losslint import units
-from losslint.interpreter import arithmetic, attributes, binding, calls, conditions, iteration, roles
+from losslint.interpreter import arithmetic, attributes, binding, calls, conditions, iteration, roles, streams
 from losslint.interpreter.program import LoopRole, Program
 from losslint.interpreter.values import (
     BATCH,
@@ -37,6 +37,9 @@ from losslint.interpreter.values import (
 )
 from losslint.interpreter.world import Made, Reset, World
 from losslint.lowering import ir
+
+_METHODS = frozenset({"step", "zero_grad", "backward"})
+"""Methods that do nothing where they are only named."""
 
 
 class Evaluator:
@@ -148,7 +151,10 @@ class Evaluator:
         return self.expressions[type(node)](node, scope)
 
     def _evaluate(self, node: ir.Evaluate, scope: Scope) -> int:
-        self.eval(node.value, scope)
+        value = node.value
+        if type(value) is ir.Attr and value.name in _METHODS:
+            self.world.uncalled.setdefault(value, arithmetic.path_text(value.value))
+        self.eval(value, scope)
         return NEXT
 
     def _assign(self, node: ir.Assign, scope: Scope) -> int:
@@ -298,6 +304,7 @@ class Evaluator:
 
     def _for(self, node: ir.For, scope: Scope) -> int:
         iterable = self.eval(node.iterable, scope)
+        streams.walked(self.world, iterable, node.iterable)
         role = self.program.loop_role(node)
         self._start_counters(role, scope)
         items = iteration.items(self, iterable, node, role)
@@ -529,7 +536,9 @@ class Evaluator:
             results.append((key_of(self.eval(node.key, scope)), element) if node.key is not None else element)
             return
         generator = node.generators[depth]
-        for item in iteration.elements(self, self.eval(generator.iterable, scope), node):
+        iterable = self.eval(generator.iterable, scope)
+        streams.walked(self.world, iterable, generator.iterable)
+        for item in iteration.elements(self, iterable, node):
             self.world.tick()
             binding.bind(self, generator.target, item, scope, None)
             tests = [conditions.truth(self.eval(condition, scope)) for condition in generator.conditions]

@@ -134,7 +134,7 @@ class Explorer:
                 # a loop that only reports has fewer ways to go wrong
                 del queue[2 - len(seen) :]
             signature = _signature(scout)
-            if signature in signatures or not (scout.backwards or scout.figures or scout.retained):
+            if signature in signatures or not (scout.backwards or scout.figures or scout.retained or scout.uncalled):
                 continue
             signatures.add(signature)
             loop = self._judgeable(root, scout, taken)

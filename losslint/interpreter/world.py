@@ -8,7 +8,20 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from losslint import units
-from losslint.interpreter.values import AMP, GRAPH, WINDOW, Atom, Exact, Key, Linear, Loader, Number, Site, Step
+from losslint.interpreter.values import (
+    AMP,
+    GRAPH,
+    WINDOW,
+    Atom,
+    Exact,
+    Key,
+    Linear,
+    Loader,
+    Number,
+    Site,
+    Step,
+    Unknown,
+)
 
 if TYPE_CHECKING:
     from losslint.lowering import ir
@@ -242,6 +255,12 @@ class World:
         self.figures: list[Figure] = []
         self.loss_calls: dict[ir.Node, LossCall] = {}
         self.made: dict[str, Made] = {}
+        self.streams: dict[int, tuple[Unknown, ir.Node | None]] = {}
+        """Generators by identity, each with the place that used it up."""
+        self.exhausted: dict[ir.Node, tuple[str, ir.Node]] = {}
+        """Where a generator was gone through again: its path, and where that was done before."""
+        self.uncalled: dict[ir.Node, str] = {}
+        """Methods that stand alone, without a call, with the path of what they belong to."""
         self.retained: list[Retained] = []
         self.mutations: list[Mutation] = []
         self.scalings: list[Scaling] = []
