@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from losslint.commands.shared import Exit, command_parser, misuse
 
 _DESCRIPTION = """\
@@ -16,8 +14,10 @@ def run(arguments: list[str]) -> int:
     parser = command_parser("losslint server", _DESCRIPTION)
     parser.add_argument("--stdio", action="store_true", help="what it does anyway; some editors add it by themselves")
     parser.parse_args(arguments)
-    if find_spec("pygls") is None:
+    try:
+        from losslint.server.app import serve
+    except ModuleNotFoundError as error:
+        if error.name not in ("pygls", "lsprotocol"):
+            raise
         return misuse("`losslint server` needs pygls: `pip install 'losslint[server]'`")
-    from losslint.server.app import serve
-
     return Exit.CLEAN if serve() else Exit.FOUND

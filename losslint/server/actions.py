@@ -110,6 +110,8 @@ def on_line(finding: Finding, document: Document) -> Edit | None:
     """A comment that silences the finding on its first line, or on its last where that line takes none."""
     for line in dict.fromkeys((finding.range.start_line, finding.range.end_line)):
         text = document.lines[line - 1]
+        if text.rstrip().endswith("\\"):
+            continue
         for comment in suppressions(document.text):
             if comment.range.start_line == line and not comment.whole_file and comment.codes:
                 return _added(finding, document, comment.range)

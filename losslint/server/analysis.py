@@ -28,9 +28,11 @@ HEADER = struct.Struct(">Q")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is open (absolute path → bytes) and how it is to be judged; `units` asks for the units of names instead."""
+    """What is open (absolute path → bytes), and which of it is to be judged; `units` asks for the units of names
+    instead."""
 
     texts: Mapping[Path, bytes]
+    judged: frozenset[Path]
     settings: Settings
     units: bool = False
 
@@ -38,12 +40,11 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What came of the open files and of files that they call. `problems` lie in configuration files, `complaints` in
-    the settings; `left_out` are open files that the configuration excludes."""
+    the settings."""
 
     files: tuple[FileReport, ...] = ()
     problems: tuple[Problem, ...] = ()
     complaints: tuple[str, ...] = ()
-    left_out: frozenset[Path] = frozenset()
 
 
 def answer(question: Question) -> Findings | tuple[NamedUnit, ...]:
@@ -72,12 +73,11 @@ def _findings(question: Question) -> Findings:
     except ConfigError as error:
         # the file of a finding that lies elsewhere has a broken configuration
         return Findings(problems=tuple({**problems, **dict.fromkeys(error.problems)}))
-    left_out = question.texts.keys() - {target.path for target in targets}
-    return Findings(report.files, tuple(problems), (), frozenset(left_out) if not problems else frozenset())
+    return Findings(report.files, tuple(problems))
 
 
 def _targets(question: Question, configs: Configs, problems: dict[Problem, None]) -> Iterator[Target]:
-    for path in question.texts:
+    for path in question.judged:
         try:
             if not is_left_out(path, configs):
                 yield as_target(path, configs)

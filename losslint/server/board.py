@@ -6,8 +6,10 @@ A change makes what is known outdated. One analysis runs at a time; its result c
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from lsprotocol import types
@@ -66,6 +68,8 @@ class Board:
         self._pulled: dict[str, str] = {}
         self._verdicts: dict[str, tuple[Verdict, bytes]] = {}
         self._said: str = ""
+        self._deadly: dict[Path, bytes] = {}
+        """The texts over which the analysing process died: they are not judged again until they change."""
 
     # ------------------------------------------------------------ changes
 
@@ -107,9 +111,8 @@ class Board:
         """What is known, with the units of names."""
         known = await self.known()
         if known.units is None:
-            question = Question(known.documents.texts, self.settings, units=True)
             try:
-                known.units = await self._analyst.units(question)
+                known.units = await self._analyst.units(self._question(known.documents, units=True))
             except AnalysisError as error:
                 self._server.log(str(error))
                 known.units = ()
@@ -150,20 +153,27 @@ class Board:
     def _start(self) -> asyncio.Task[None]:
         """The analysis that runs, or a new one."""
         if self._running is None or self._running.done():
-            self._running = asyncio.ensure_future(self._analyse())
+            self._running = asyncio.ensure_future(self._analyse_or_say_why_not())
         return self._running
+
+    async def _analyse_or_say_why_not(self) -> None:
+        moment = self._moment
+        try:
+            await self._analyse()
+        except Exception as error:
+            self._server.log(traceback.format_exc())
+            self._say(f"internal error ({type(error).__name__}: {error}); please report it with the server's log")
+            # what is known stays, and who waits is answered with it
+            if self._known is None:
+                self._known = Known(moment, self._server.documents())
+            self._known.moment = moment
 
     async def _analyse(self) -> None:
         moment, documents = self._moment, self._server.documents()
         try:
-            found = await self._analyst.findings(Question(documents.texts, self.settings))
+            found = await self._analyst.findings(self._question(documents))
         except AnalysisError as error:
-            self._say(f"{error}; what is shown may be outdated")
-            # what was found before stays; the next change asks again
-            before = self._known
-            self._known = Known(moment, documents) if before is None else before
-            self._known.moment = moment
-            return
+            found = await self._without_the_deadly(documents, str(error))
         self._complain_about(found)
         if found.problems or found.complaints:
             # as the command line does, nothing is judged by a configuration that cannot be used: what is shown stays
@@ -175,6 +185,26 @@ class Board:
             self._tell(self._known)
         else:
             self._start_again()
+
+    def _question(self, documents: Documents, units: bool = False) -> Question:
+        judged = (path for path, text in documents.texts.items() if self._deadly.get(path) != text)
+        return Question(documents.texts, frozenset(judged), self.settings, units)
+
+    async def _without_the_deadly(self, documents: Documents, reason: str) -> Findings:
+        """The process died: ask about each file alone, to find out over which, and then about the others."""
+        for path, text in documents.texts.items():
+            if self._deadly.get(path) != text:
+                try:
+                    await self._analyst.findings(Question(documents.texts, frozenset([path]), self.settings))
+                except AnalysisError as error:
+                    self._deadly[path] = text
+                    self._server.log(f"{path}: {error}, and the file is not checked until it changes")
+        self._say(reason)
+        try:
+            return await self._analyst.findings(self._question(documents))
+        except AnalysisError as error:
+            self._server.log(str(error))
+            return Findings()
 
     def _start_again(self) -> None:
         """What was read is outdated already; where no timer waits for the typing to rest, go on at once."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from lsprotocol import types
 from pygls.uris import to_fs_path
@@ -57,9 +58,9 @@ class Documents:
             path = path_of(notebook.uri)
             if path is not None:
                 for number, cell in enumerate(notebook.cells, start=1):
-                    document = workspace.get_text_document(cell.document)
-                    if cell.kind == types.NotebookCellKind.Code and is_python(document):
-                        self._add(Document(cell.document, path, document.source, document.version, number))
+                    code = _code(cell, workspace)
+                    if code is not None:
+                        self._add(Document(cell.document, path, code.source, code.version, number))
                 self.texts[path] = _notebook(notebook, workspace)
 
     def _add(self, document: Document) -> None:
@@ -109,12 +110,21 @@ def _cells(workspace: Workspace) -> set[str]:
     return {cell.document for notebook in workspace.notebook_documents.values() for cell in notebook.cells}
 
 
+def _code(cell: types.NotebookCell, workspace: Workspace) -> TextDocument | None:
+    """The text of a Python cell; others are not sent, or are of no interest."""
+    document: TextDocument | None = workspace.text_documents.get(unquote(cell.document))
+    if document is None or cell.kind != types.NotebookCellKind.Code or not is_python(document):
+        return None
+    return document
+
+
 def _notebook(notebook: types.NotebookDocument, workspace: Workspace) -> bytes:
     """The notebook as a file, without what no analysis reads."""
-    cells = []
+    cells: list[dict[str, Any]] = []
     for cell in notebook.cells:
-        document = workspace.get_text_document(cell.document)
-        kind = "code" if cell.kind == types.NotebookCellKind.Code else "markdown"
-        metadata: dict[str, Any] = {"vscode": {"languageId": document.language_id or "python"}}
-        cells.append({"cell_type": kind, "metadata": metadata, "source": document.source})
+        document = _code(cell, workspace)
+        if document is None:
+            cells.append({"cell_type": "markdown", "metadata": {}, "source": ""})
+        else:
+            cells.append({"cell_type": "code", "metadata": {}, "source": document.source})
     return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode(errors="replace")

@@ -20,7 +20,7 @@ LONGEST = 60.0
 
 
 class AnalysisError(Exception):
-    """The analysing process died or was ended; the next question starts another one."""
+    """The analysing process died over a question or was ended; the next question starts another one."""
 
 
 class Analyst:
