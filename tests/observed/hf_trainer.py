@@ -27,7 +27,9 @@ class Sequences(Dataset[dict[str, torch.Tensor]]):
 
 
 class OwnLoss(Trainer):
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         outputs = model(input_ids=inputs["input_ids"])
         logits = outputs.logits[:, :-1].flatten(0, 1)
         loss = functional.cross_entropy(logits, inputs["labels"][:, 1:].flatten())
@@ -36,7 +38,7 @@ class OwnLoss(Trainer):
 
 class KeepsLosses(Trainer):
     def compute_loss(self, *given: Any, **named: Any) -> Any:
-        loss = super().compute_loss(*given, **named)
+        loss: Any = super().compute_loss(*given, **named)
         self.total = getattr(self, "total", 0.0) + loss
         return loss
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -31,7 +32,7 @@ class Classifier(LightningModule):
         return loss  # bug divided-twice: return loss / WINDOW
 
     def step_by_hand(self, loss: Tensor, number: int) -> None:
-        optimizer = self.optimizers()
+        optimizer: Any = self.optimizers()
         self.manual_backward(loss)
         if (number + 1) % WINDOW == 0:
             optimizer.step()

@@ -11,9 +11,11 @@ import torch
 from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from losslint.findings import Severity
 from losslint.runtime.observe import criteria, places
 from losslint.runtime.observe.patches import Patches
 from losslint.runtime.observe.recorder import Recorder
+from losslint.runtime.observe.sinks import Sinks
 
 _FINGERPRINT = 256
 
@@ -26,8 +28,9 @@ def install(recorder: Recorder) -> Patches:
     _watch_optimizers(patches, recorder)
     _watch_scaler(patches, recorder)
     _watch_clipping(patches, recorder)
-    _watch_modules(patches, recorder)
+    _watch_modules(patches, recorder, Sinks(patches, recorder))
     _watch_loaders(patches, recorder)
+    _watch_samplers(patches, recorder)
     return patches
 
 
@@ -95,11 +98,10 @@ def _watch_optimizers(patches: Patches, recorder: Recorder) -> None:
 
     def before(optimizer: torch.optim.Optimizer, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         recorder.breathe()
-        by_scaler = recorder.by_scaler
         # `given` starts with the optimizer itself
         closure = given[1] if len(given) > 1 else named.get("closure")
         if closure is None:
-            recorder.step_begins(optimizer, by_scaler)
+            recorder.step_begins(optimizer)
             return None
         calls = 0
 
@@ -108,7 +110,7 @@ def _watch_optimizers(patches: Patches, recorder: Recorder) -> None:
             loss = closure(*passed, **kept)
             calls += 1
             if calls == 1:
-                recorder.step_begins(optimizer, by_scaler)
+                recorder.step_begins(optimizer)
             else:
                 recorder.run.steps[-1].doubt = "the optimizer evaluates its closure more than once"
                 kind = type(optimizer).__name__
@@ -160,11 +162,7 @@ def _watch_scaler(patches: Patches, recorder: Recorder) -> None:
         @functools.wraps(original)
         def step(self: GradScaler, optimizer: torch.optim.Optimizer, *given: Any, **named: Any) -> Any:
             before = recorder.meet(optimizer).steps
-            recorder.by_scaler = self.is_enabled()
-            try:
-                result = original(self, optimizer, *given, **named)
-            finally:
-                recorder.by_scaler = False
+            result = original(self, optimizer, *given, **named)
             if self.is_enabled() and recorder.meet(optimizer).steps == before:
                 recorder.step_skipped(optimizer)
             return result
@@ -200,7 +198,7 @@ def _watch_clipping(patches: Patches, recorder: Recorder) -> None:
     patches.rebind(replaced)
 
 
-def _watch_modules(patches: Patches, recorder: Recorder) -> None:
+def _watch_modules(patches: Patches, recorder: Recorder, sinks: Sinks) -> None:
     """A global forward hook does not see keyword arguments, so the call itself is wrapped."""
     main = threading.main_thread().ident
     depth = 0
@@ -212,6 +210,7 @@ def _watch_modules(patches: Patches, recorder: Recorder) -> None:
             if depth or recorder.depth or threading.get_ident() != main:
                 return original(self, *given, **named)
             recorder.breathe()
+            sinks.catch_up()
             if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
                 recorder.models.add(self)
                 recorder.batch = _fingerprint((*given, *named.values()))
@@ -268,3 +267,26 @@ def _watch_loaders(patches: Patches, recorder: Recorder) -> None:
 
     patches.replace(loader, "__iter__", iterating)
     patches.replace(iterator, "__next__", fetching)
+
+
+def _watch_samplers(patches: Patches, recorder: Recorder) -> None:
+    """See whether a shuffled sampler is told of the epoch."""
+    last: dict[int, int] = {}
+
+    def watched(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def iterate(self: Any) -> Any:
+            if self.shuffle and self.num_replicas > 1 and last.get(id(self)) == self.epoch:
+                recorder.fact(
+                    "missing-set-epoch",
+                    "LL906",
+                    Severity.WARNING,
+                    "`DistributedSampler.set_epoch` is not called: every epoch has the same order of batches",
+                    places.user_place(),
+                )
+            last[id(self)] = self.epoch
+            return original(self)
+
+        return iterate
+
+    patches.replace(torch.utils.data.distributed.DistributedSampler, "__iter__", watched)

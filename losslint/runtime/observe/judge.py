@@ -74,7 +74,7 @@ def facts(run: Run, events: Sequence[Fact]) -> list[Fact]:
         note = f"inconclusive: weights in the steps of `{kind}` are not judged: {doubt}"
         if note not in run.notes:
             run.notes.append(note)
-    if run.steps and not any(held.micro.terms for step in run.steps for held in step.fresh):
+    if run.micro_batches and not any(micro.terms for micro in run.micro_batches):
         run.notes.append("inconclusive: no loss that losslint knows reached `backward`: no weights were read")
     return sorted(found, key=lambda fact: -fact.severity)
 

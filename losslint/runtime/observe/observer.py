@@ -8,6 +8,7 @@ from typing import Any
 
 from losslint.runtime.observe import hooks, judge
 from losslint.runtime.observe.facts import Fact
+from losslint.runtime.observe.gather import gather
 from losslint.runtime.observe.patches import Patches
 from losslint.runtime.observe.recorder import Recorder, StopObserving
 from losslint.runtime.observe.records import Run
@@ -57,4 +58,5 @@ class Observer:
         self._patches.restore()
         self._patches = None
         self.run = self.recorder.finish(ended)
-        self.facts = judge.facts(self.run, list(self.recorder.events.values()))
+        found = judge.facts(self.run, list(self.recorder.events.values()))
+        self.facts = sorted(gather(self.recorder, found), key=lambda fact: -fact.severity)

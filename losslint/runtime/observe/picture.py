@@ -30,7 +30,7 @@ def _bars(step: dict[str, Any]) -> Iterator[Bar]:
     lost = len(step["dropped"])
     items = sum(term["items"] for term in terms)
     number = 0
-    for number, term in enumerate(terms, start=1):
+    for number, term in enumerate(terms):
         # a criterion that sums is right where each item, not each micro-batch, weighs the same
         share = term["items"] / max(items, 1) if term["reduction"] == "sum" else 1 / len(terms)
         yield Bar(number, share * len(terms) / (len(terms) + lost), term["weight"])

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from losslint.findings import Severity
-from losslint.runtime.observe import criteria, graph, places
+from losslint.runtime.observe import criteria, graph, places, processes
 from losslint.runtime.observe.facts import Fact, Place
 from losslint.runtime.observe.records import Held, MicroBatch, Run, Step, Term
 from losslint.runtime.observe.windows import Window
@@ -37,7 +37,7 @@ class Recorder:
         self.batch: int | None = None
         self.loader: int | None = None
         self.pending_scale: float | None = None
-        self.by_scaler = False
+        self.shared: tuple[Any, int, int] | None = None
         self._terms: dict[int, Term] = {}
         self._alive: list[tuple[weakref.ref[graph.Mark], int]] = []
         self._counted = 0
@@ -170,7 +170,7 @@ class Recorder:
         for window in self.windows.values():
             window.notice(place)
 
-    def step_begins(self, optimizer: torch.optim.Optimizer, by_scaler: bool) -> None:
+    def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
         """All gradients of a step are there."""
         window = self.meet(optimizer)
         window.notice()
@@ -194,11 +194,18 @@ class Recorder:
                 [held for held in window.held if held.consumed],
                 window.dropped,
                 window.zeroed_at,
-                by_scaler,
                 doubt,
+                self._checksum(window),
             )
         )
         window.dropped, window.doubt = [], ""
+
+    def _checksum(self, window: Window) -> list[float] | None:
+        if not processes.several():
+            return None
+        if self.shared is None:
+            self.shared = (processes.store(), *processes.rank())
+        return processes.checksum(window.parameters())
 
     def step_ended(self, optimizer: torch.optim.Optimizer) -> None:
         window = self.meet(optimizer)

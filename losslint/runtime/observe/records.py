@@ -86,7 +86,8 @@ class Held:
 @dataclass(slots=True)
 class Step:
     """One optimizer step: what its gradient held (`fresh` for the first time, `stale` after an earlier step), what was
-    zeroed in vain since the step before, and `doubt`: why the weights cannot be trusted, empty where they can."""
+    zeroed in vain since the step before, `doubt`: why the weights cannot be trusted, empty where they can,
+    and with several processes norm and sum of its gradient."""
 
     optimizer: int
     kind: str
@@ -96,8 +97,8 @@ class Step:
     stale: list[Held]
     dropped: list[MicroBatch]
     zeroed_at: Place | None
-    by_scaler: bool
     doubt: str
+    checksum: list[float] | None
 
     @property
     def total(self) -> float:
