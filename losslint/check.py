@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from losslint import selection, suppressions
 from losslint.config import Config, Configs, compile_patterns
+from losslint.deepstack import with_deep_stack
 from losslint.discovery import Discovery, Target, Trouble, as_target, is_left_out
 from losslint.findings import Applicability, Finding, Outcome, Range, Severity
 from losslint.source import (
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from losslint.notebooks import Notebook
     from losslint.sightings import NamedUnit
 
+DEPTH_NOTE = "nested too deeply"
+"""What the notes of an analysis say that ran out of stack."""
 MAX_WORKERS = 8
 SECONDS_PER_BYTE = 2.5e-6
 """Parsing and interpreting, measured over files with training loops; only decides how many workers are worth it."""
@@ -323,7 +326,15 @@ def _too_large(limit: int) -> _Outcome:
 def _look(job: _Job) -> _Outcome:
     """The outcome of one file; an error inside losslint becomes its failure."""
     try:
-        return _outcome(job)
+        try:
+            outcome = _outcome(job)
+        except RecursionError:
+            outcome = None
+        if outcome is None or any(DEPTH_NOTE in note for note in outcome.notes):
+            outcome = with_deep_stack(lambda: _outcome(job))
+        return outcome
+    except RecursionError:
+        return _Outcome(failure="not checked: its code is nested too deeply", detail=traceback.format_exc())
     except Exception as error:
         words = f"{type(error).__name__}: {error}".splitlines()[0]
         failure = f"internal error, not checked ({words}); please report it with the file"

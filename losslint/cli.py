@@ -18,6 +18,7 @@ from losslint.commands.shared import Exit, say
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # a file name or a source line that the terminal's encoding lacks must not end the run
         if hasattr(stream, "reconfigure"):
@@ -39,6 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         say(f"error: cannot write: {(error.strerror or str(error)).lower()}")
         return Exit.MISUSED
+
+
+def _open_closed_streams() -> None:
+    """Python has no stream where the shell closed one: what is said on it is then said to nobody."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open as long as the process
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def run() -> None:

@@ -18,6 +18,13 @@ from losslint.source import MAX_BYTES, SourceError, SourceFile, decode, read
 if TYPE_CHECKING:
     import libcst as cst
 
+MAX_BRACKETS = 200
+"""How deep brackets may be nested: Python's own parser gives up there too."""
+
+_FORM_FEED = re.compile(r"^[ \t\f]*\f(?=[ \t]*[^\s#])", re.MULTILINE)
+_PAIR = re.compile(r"\(\)|\[\]|\{\}")
+_NO_BRACKETS = re.compile(r"[^()\[\]{}]+")
+
 MAX_FOLLOWED_BYTES = 1024 * 1024
 """An imported file above this size is generated: it is not followed."""
 
@@ -410,8 +417,12 @@ def parse(source: SourceFile) -> cst.Module:
     """The tree of a text. Raises `SourceError`."""
     import libcst
 
+    if depth_of_brackets(source.text, MAX_BRACKETS) > MAX_BRACKETS:
+        # libcst's parser is native code: it would take the process down with it
+        raise SourceError(source.path, 1, 1, f"more than {MAX_BRACKETS} brackets are open at once")
     try:
-        return libcst.parse_module(source.text)
+        # before the first token of a line a form feed means nothing to Python, and is an error to libcst
+        return libcst.parse_module(_FORM_FEED.sub("", source.text))
     except libcst.ParserSyntaxError as error:
         raise _syntax_error(source, error.raw_line) from None
 
@@ -421,6 +432,20 @@ def _parse(source: SourceFile) -> ir.Module:
     from losslint.lowering.lower import lower
 
     return lower(parse(source), source.name)
+
+
+def depth_of_brackets(text: str, enough: int) -> int:
+    """How many brackets are open at once, at most; counted to one more than `enough`.
+
+    Brackets in strings and comments count too where they do not close: there are never so many of them.
+    """
+    left = _NO_BRACKETS.sub("", text)
+    for depth in range(enough + 1):
+        shorter = _PAIR.sub("", left)
+        if len(shorter) == len(left):
+            return depth
+        left = shorter
+    return enough + 1
 
 
 def _syntax_error(source: SourceFile, line: int) -> SourceError:

@@ -23,6 +23,9 @@ MAX_BYTES = 5 * 1024 * 1024
 
 NOTEBOOK_SUFFIX = ".ipynb"
 
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+"""The byte-order marks of UTF-16 and UTF-32."""
+
 _SCOPES = (b"for ", b"while ", b"def ")
 _BATCHES = (b"batch", b"epoch", b"loader")
 _LOSSES = (b"loss", b"Loss", b"LOSS", b"criterion", b"entropy")
@@ -96,6 +99,9 @@ def worth_parsing(data: bytes, taught: tuple[bytes, ...] = ()) -> bool:
     in meters and metrics classes that never import torch. They speak of batches, epochs or loaders, and have a line
     that adds up or averages a loss.
     """
+    if data.startswith(_WIDE_MARKS):
+        # no word can be told in it, and nothing can run it: it is not to pass for a clean file
+        return True
     if not any(word in data for word in _SCOPES):
         return False
     if data.count(b"backward(") > data.count(b"def backward(") or b"training_step(" in data:
@@ -149,6 +155,8 @@ def decode(data: bytes, path: Path) -> str:
     Raises `SourceError` at the first byte that cannot be read.
     """
     encoding = "utf-8-sig"
+    if data.startswith(_WIDE_MARKS):
+        raise SourceError(path, 1, 1, "the file is UTF-16 or UTF-32, which Python does not read")
     head = data[:400].split(b"\n", 2)[:2]
     if any(b"coding" in line for line in head):
         encoding = _declared(data, path)
