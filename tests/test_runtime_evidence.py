@@ -33,7 +33,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("uneven-batch-mean", "good_progress_display.py"): "what a progress bar shows may be rough",
     ("mean-of-nonlinear", "good_rmse_is_the_loss.py"): "the root is the loss itself",
     ("rank-local-loss-logged", "good_labelled_local.py"): "the label says that the loss is local",
-    ("leftover-micro-batches", "good_plain_gate_is_info.py"): "broken as claimed: an info, and therefore in the good ones",
+    (
+        "leftover-micro-batches",
+        "good_plain_gate_is_info.py",
+    ): "broken as claimed: an info, and therefore in the good ones",
     ("leftover-micro-batches", "good_zeroed_at_epoch_start_is_info.py"): "broken as claimed: an info",
     ("missing-zero-grad", "good_zeroed_by_the_caller.py"): "a caller in another file zeroes",
     ("mean-loss-over-samples", "good_opaque_criterion.py"): "the criterion may be a sum: it is taken for a mean",

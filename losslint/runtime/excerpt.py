@@ -20,6 +20,7 @@ _ROLES = (
     ("criterion", re.compile(r"criteri|loss_?f(n|unc|ct)?$|Loss$|_loss$", re.I)),
     ("model", re.compile(r"model|^net|net$|encoder|decoder|backbone|module$|^head$", re.I)),
 )
+_ATTRIBUTE = re.compile(r"self\.(\w+)")
 _NEVER = frozenset({"self", "cls"})
 
 
@@ -32,6 +33,9 @@ def excerpt(program: Program, entry: Entry, lines: tuple[int, ...], window: int)
     keep = _Kept(outline, program.text, frozenset(lines))
     for home in homes:
         keep.function(home)
+    for home in homes:
+        if getattr(home, "name", "") == "__init__":
+            keep.attributes(home)
     source = keep.source(homes, entry)
     bound = _bound_names(tree, source)
     open_names = sorted(name for name in _free_names(source) if name not in bound and name not in _NEVER)
@@ -41,7 +45,9 @@ def excerpt(program: Program, entry: Entry, lines: tuple[int, ...], window: int)
     return Excerpt(source, call, stubs, values, tuple(_imports(tree, source)))
 
 
-def _homes(outline: Outline, tree: ast.Module, entry: Entry) -> list[ast.FunctionDef | ast.AsyncFunctionDef | ast.Module]:
+def _homes(
+    outline: Outline, tree: ast.Module, entry: Entry
+) -> list[ast.FunctionDef | ast.AsyncFunctionDef | ast.Module]:
     """The entry, and the functions of the file that it reaches and that matter."""
     if entry.kind == "module":
         first: list[ast.FunctionDef | ast.AsyncFunctionDef | ast.Module] = [tree]
@@ -63,11 +69,19 @@ def _homes(outline: Outline, tree: ast.Module, entry: Entry) -> list[ast.Functio
         known |= {f.name for f in more}
         result += more
         names = set().union(*(_called(f) for f in more))
-    if entry.owner:
-        owner = outline.classes[entry.owner]
-        made = [f for f in owner.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"]
+    for name in _family(outline, entry.owner):
+        made = [f for f in outline.classes[name].body if isinstance(f, ast.FunctionDef) and f.name == "__init__"]
         result += [f for f in made if f not in result]
     return result
+
+
+def _family(outline: Outline, owner: str) -> list[str]:
+    """A class and those of the file that derive from it, the most derived last."""
+    found = [owner] if owner in outline.classes else []
+    for name, node in outline.classes.items():
+        if name not in found and any(last_name(base) in found for base in node.bases):
+            found.append(name)
+    return found
 
 
 def _owner_name(outline: Outline, function: ast.AST) -> str:
@@ -122,6 +136,16 @@ class _Kept:
                     changed = True
         for statement in chosen:
             self._keep(statement, home)
+
+    def attributes(self, made: ast.AST) -> None:
+        """Keeps of an `__init__` what sets attributes that the kept lines read, and what hands arguments on."""
+        read = set(_ATTRIBUTE.findall("\n".join(self.text[n - 1] for n in self.lines if n <= len(self.text))))
+        names: set[str] = set()
+        for statement in reversed(list(_simple(made))):
+            attributes = {name[5:] for name in _binds(statement) if name.startswith("self.")}
+            if attributes & read or _binds(statement) & names or "super" in _called(statement):
+                names |= _names(statement)
+                self._keep(statement, made)
 
     def _keep(self, statement: ast.stmt, home: ast.AST) -> None:
         self.lines |= set(range(statement.lineno, (statement.end_lineno or statement.lineno) + 1))
@@ -264,9 +288,10 @@ def _imports(tree: ast.Module, source: str) -> Iterator[str]:
     """The imports of torch and of the standard library that the source uses."""
     used = {n.id for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Name)}
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Import, ast.ImportFrom)) and _is_torch(node):
-            if any((alias.asname or alias.name).split(".")[0] in used for alias in node.names):
-                yield ast.unparse(node)
+        if not isinstance(node, (ast.Import, ast.ImportFrom)) or not _is_torch(node):
+            continue
+        if any((alias.asname or alias.name).split(".")[0] in used for alias in node.names):
+            yield ast.unparse(node)
 
 
 def _call(
@@ -278,9 +303,10 @@ def _call(
     own = _parameters(homes[0], skip=bool(entry.owner))
     if not entry.owner:
         return f"{entry.name}({', '.join(own)})", own
-    made = next((f for f in homes if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
-    first = _parameters(made, skip=True) if made is not None else []
-    return f"{entry.owner}({', '.join(first)}).{entry.name}({', '.join(own)})", [*first, *own]
+    made = [f for f in homes if isinstance(f, ast.FunctionDef) and f.name == "__init__"]
+    first = _parameters(made[-1], skip=True) if made else []
+    owner = _family(outline, entry.owner)[-1]
+    return f"{owner}({', '.join(first)}).{entry.name}({', '.join(own)})", [*first, *own]
 
 
 def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef, *, skip: bool) -> list[str]:

@@ -5,6 +5,7 @@ Runs in the worker: imports torch. The three entries are `verify`, `holds` and `
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import CodeType
@@ -17,7 +18,7 @@ from losslint.registry import rules
 from losslint.runtime import bench as benches
 from losslint.runtime.bench import Bench
 from losslint.runtime.ledger import Portrait
-from losslint.runtime.measures import MEASURES, Answer, Question, reached
+from losslint.runtime.measures import GRADIENTS, MEASURES, Answer, Question, reached
 from losslint.runtime.portrait import portrait
 from losslint.runtime.slicing import Program
 
@@ -116,7 +117,21 @@ def _decided(
         return Outcome.INCONCLUSIVE, answer, bench, Reason.UNMODELLED_SCALING
     if bench.base.taints:
         return Outcome.INCONCLUSIVE, answer, bench, Reason.STUB_GAP
+    unseen = _unseen(claim, question, answer, bench) if question.lines else ""
+    if unseen:
+        return Outcome.INCONCLUSIVE, replace(answer, detail=unseen), bench, Reason.NOT_REACHED
     return Outcome.REFUTED, answer, bench, None
+
+
+def _unseen(claim: Claim, question: Question, answer: Answer, bench: Bench) -> str:
+    """Why a law that holds does not take the finding back: what was measured is not what the finding speaks of."""
+    if claim.name.startswith("FIGURE") and (answer.figure is None or answer.figure.line not in question.lines):
+        return "no figure on the lines of the finding was read"
+    if question.unit is not None and question.unit.window and claim in GRADIENTS:
+        steps = benches.steady(bench.base)
+        if not steps or len(steps[0].fresh) != bench.settings.shape.window:
+            return "the loop's window is not the one of the world"
+    return ""
 
 
 def _verdict(outcome: Outcome, answer: Answer, bench: Bench, reason: Reason | None, *, device: str) -> Verdict:

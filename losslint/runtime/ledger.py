@@ -84,9 +84,11 @@ class Event:
 @dataclass(slots=True)
 class Ledger:
     """All that one run showed. `taints` say why scales cannot be trusted, `gaps` which statements could not be run,
-    `assumes` what was put in a real object's place, `decisions` how unknown conditions were decided (place -> taken). `first_pass`
-    counts the batches drawn before a second pass began, `trained` are the batches that a backward ran for, `graphs` the most graphs of past batches that were alive at
-    once, `changed` the value of a loss over what it was when it was made, where another name changed it."""
+    `assumes` what was put in a real object's place, `decisions` how unknown conditions were decided (place -> taken).
+    `first_pass` counts the batches drawn before a second pass began, `trained` are the batches that a backward ran for,
+    `graphs` the most graphs of past batches that were alive at once, `changed` the value of a loss over what it was
+    when it was made, where another name changed it.
+    """
 
     shape: Shape
     steps: list[StepRow] = field(default_factory=list)

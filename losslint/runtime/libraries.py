@@ -521,8 +521,8 @@ class Bar:
     def __enter__(self) -> Bar:
         return self
 
-    def __exit__(self, *error: object) -> bool:
-        return False
+    def __exit__(self, *error: object) -> None:
+        """Lets errors through."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -614,7 +614,9 @@ def front(name: str) -> Any:
     if top == "numpy":
         return _numpy(name)
     if top == "tqdm":
-        return Front("tqdm", None, {"tqdm": _tqdm, "trange": lambda *a, **o: _tqdm(range(*a)), "auto": _Tqdm("tqdm.auto")})
+        return Front(
+            "tqdm", None, {"tqdm": _tqdm, "trange": lambda *a, **o: _tqdm(range(*a)), "auto": _Tqdm("tqdm.auto")}
+        )
     if top == "accelerate":
         return Front("accelerate", None, _ACCELERATE)
     if top in ("lightning", "lightning_fabric", "pytorch_lightning"):
@@ -723,13 +725,30 @@ def _torch(name: str) -> Any:
             "autocast": _autocast,
             "distributed": _Distributed("torch.distributed"),
             "utils": Front("torch.utils", None, {"data": _DataTools("torch.utils.data")}),
-            "autograd": Front("torch.autograd", torch.autograd, {"backward": lambda loss, *a, **o: world().backward(loss), "Variable": lambda value, *a, **o: value}),
+            "autograd": Front(
+                "torch.autograd",
+                torch.autograd,
+                {"backward": lambda loss, *a, **o: world().backward(loss), "Variable": lambda value, *a, **o: value},
+            ),
             "device": lambda *arguments: one.device,
             "compile": lambda model=None, **o: model if model is not None else (lambda f: f),
             "no_grad": torch.no_grad,
             "inference_mode": torch.no_grad,
         }
-        for absent in ("save", "load", "backends", "hub", "jit", "profiler", "multiprocessing", "manual_seed", "distributions", "set_num_threads", "seed", "set_float32_matmul_precision"):
+        for absent in (
+            "save",
+            "load",
+            "backends",
+            "hub",
+            "jit",
+            "profiler",
+            "multiprocessing",
+            "manual_seed",
+            "distributions",
+            "set_num_threads",
+            "seed",
+            "set_float32_matmul_precision",
+        ):
             replaced[absent] = Thing(f"torch.{absent}")
         return Front("torch", torch, replaced)
     head, _, rest = inner.partition(".")
@@ -778,4 +797,6 @@ class Builtins(dict[str, Any]):
         return known
 
 
-_TAKEN = frozenset({"open", "input", "exit", "quit", "print", "breakpoint", "compile", "exec", "eval", "help", "__import__"})
+_TAKEN = frozenset(
+    {"open", "input", "exit", "quit", "print", "breakpoint", "compile", "exec", "eval", "help", "__import__"}
+)

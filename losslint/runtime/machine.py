@@ -18,7 +18,7 @@ from losslint.runtime.frameworks import lightning
 from losslint.runtime.ledger import Ledger
 from losslint.runtime.libraries import Bar, Builtins, Module, Scheduler
 from losslint.runtime.roles import Criterion, known_role
-from losslint.runtime.slicing import HOOK, Entry, Names, Place, Program, is_lossy
+from losslint.runtime.slicing import HOOK, Entry, Names, Program, is_lossy
 from losslint.runtime.things import ANY, DATA, DATASET, MASK, MODEL, OUT, Guess, Thing
 from losslint.runtime.world import Enough, Loader, Optimizer, Settings, World
 
@@ -80,7 +80,7 @@ class Hooks:
         turn = self.turns[key] = self.turns.get(key, 0) + 1
         natural, known = self._ask(test, False)
         if not known:
-            natural = True if self._ask(test, True)[0] or natural else False
+            natural = natural or self._ask(test, True)[0]
         if not natural:
             self.turns[key] = 0
             return False
@@ -108,7 +108,7 @@ class Hooks:
                 iterable = self._source(iterable)
             elif place.trains and not inner:
                 iterable = range(shape.epochs) if "epoch" in str(place.names) else world.windows(iterable._name)
-            elif iterable._kind == ANY and not inner:
+            elif iterable._kind == ANY and not place.trains:
                 return
         most = None
         if isinstance(iterable, range) and place.trains and len(iterable) < 2 and not self._told(place.text):
@@ -347,7 +347,9 @@ def known_name(hooks: Hooks, name: str) -> Any:
 # ---------------------------------------------------------------- a run
 
 
-def run(program: Program, code: CodeType, entry: Entry, settings: Settings, device: torch.device, rounds: int = 1) -> Ledger:
+def run(
+    program: Program, code: CodeType, entry: Entry, settings: Settings, device: torch.device, rounds: int = 1
+) -> Ledger:
     """Runs one entry. What stopped it is in the ledger's `failure`; a `BaseException` of the user's escapes."""
     world = World(settings, device)
     hooks = Hooks(world, program)
@@ -402,8 +404,8 @@ def _patched(world: World) -> Iterator[None]:
         types = [a for a in (*arguments, *options.values()) if isinstance(a, torch.dtype)]
         return move(self, types[0]) if types else self
 
-    tensor.backward = lambda self, *a, **o: world.backward(self, *a, **o)  # type: ignore[assignment,misc]
-    tensor.cuda = lambda self, *a, **o: self  # type: ignore[assignment,misc]
+    tensor.backward = lambda self, *a, **o: world.backward(self, *a, **o)  # type: ignore[method-assign]
+    tensor.cuda = lambda self, *a, **o: self  # type: ignore[method-assign]
     tensor.to = to  # type: ignore[assignment,method-assign]
     tensor.__getitem__ = getitem  # type: ignore[assignment,method-assign]
     try:
@@ -416,7 +418,11 @@ def _patched(world: World) -> Iterator[None]:
 def _equip(namespace: dict[str, Any], program: Program, hooks: Hooks) -> None:
     """Attributes that nothing sets stand for what their names say."""
     for value in list(namespace.values()):
-        if isinstance(value, type) and value.__module__ in ("train", "__main__") and not issubclass(value, BaseException):
+        if (
+            isinstance(value, type)
+            and value.__module__ in ("train", "__main__")
+            and not issubclass(value, BaseException)
+        ):
             if "__getattr__" not in vars(value):
                 with contextlib.suppress(TypeError):
                     value.__getattr__ = _attribute(hooks)  # type: ignore[attr-defined]

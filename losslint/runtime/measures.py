@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from losslint.claims import Claim
 from losslint.findings import Reason
@@ -66,9 +67,9 @@ def in_numbers(unit: Unit, bench: Bench) -> float:
     return value
 
 
-def _ones(unit: Unit) -> dict[str, object]:
+def _ones(unit: Unit) -> dict[str, Any]:
     """The world in which every symbol of a unit is one: what comes out there is right by definition."""
-    ones: dict[str, object] = {}
+    ones: dict[str, Any] = {}
     if unit.batch:
         ones["batch_size"] = 1
     if unit.batches:
@@ -496,8 +497,8 @@ def figure_scale(bench: Bench, question: Question) -> Answer:
 
 def figure_share(bench: Bench, question: Question) -> Answer:
     """The figure where passes and batches differ in size, over the same where there is one batch of one."""
-    ones = {"batch_size": 1, "batches": 1, "window": 1, "epochs": 1, "log": 1}
-    uneven = {"validation": 7, "last_batch": _UNEVEN_LAST}
+    ones: dict[str, Any] = {"batch_size": 1, "batches": 1, "window": 1, "epochs": 1, "log": 1}
+    uneven: dict[str, Any] = {"validation": 7, "last_batch": _UNEVEN_LAST}
     rows = _rows(bench, question)
     if not rows:
         return _unreached(bench)
@@ -526,7 +527,7 @@ def figure_batches(bench: Bench, question: Question) -> Answer:
         if answer.broken or grows:
             return answer
     batches = 4
-    small = {"batches": batches, "window": min(2, bench.settings.shape.window)}
+    small: dict[str, Any] = {"batches": batches, "window": min(2, bench.settings.shape.window)}
     answer = Answer(1.0, 1 / batches) if not question.lines else Answer(None, 1 / batches)
     base = bench.run(**small)
     for row, _ in rows:

@@ -23,7 +23,7 @@ def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...])
         answer.measured,
         answer.predicted,
         claim.value,
-        tuple(_bars(ledger, bench)),
+        (*_bars(ledger, bench), *_without_step(ledger, bench)),
         _curve(answer.figure, bench) if answer.figure is not None else None,
         excerpt(bench.program, bench.entry, lines, shape.window),
         tuple(bench.base.assumes),
@@ -36,6 +36,18 @@ def _bars(ledger: Ledger, bench: Bench) -> list[StepBars]:
     steps = [step for step in ledger.steps if step.fresh and step.at <= ledger.first_pass]
     shown = steps if len(steps) <= _MOST_STEPS else [*steps[: _MOST_STEPS - 1], steps[-1]]
     return [_bar(step, 1 + steps.index(step), right, ledger) for step in shown]
+
+
+def _without_step(ledger: Ledger, bench: Bench) -> list[StepBars]:
+    """The micro-batches of the first pass that no step saw."""
+    seen = {use.batch for step in ledger.steps for use in step.fresh} | {n for step in ledger.steps for n in step.lost}
+    left = sorted(number for number in ledger.trained - seen if number < ledger.first_pass)
+    if not left:
+        return []
+    size = ledger.shape.batch_size
+    items = tuple((number, item) for number in left for item in range(size))
+    share = _item_weight(bench) / len(left) / size
+    return [StepBars("no step", items, (0.0,) * len(items), (share,) * len(items))]
 
 
 def _item_weight(bench: Bench) -> float:

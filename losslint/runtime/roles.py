@@ -29,7 +29,7 @@ class Criterion:
         """Itself."""
         return self
 
-    cuda = cpu = train = eval = half = float = to
+    cuda = cpu = train = eval = half = to
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -143,20 +143,38 @@ _ROLES: list[tuple[str, Maker]] = [
         lambda w, n: Criterion(n),
     ),
     (r"data_?set$|_set$|^(train|training|val|valid|test)_?data$|_ds$|^ds$", lambda w, n: Thing(n, DATASET)),
-    (r"loader|data_iter|batches$|batch_gen|iterator$|train_iter|_dl$|^dl$|train_gen|^batcher$", lambda w, n: _loader(w, n)),
-    (r"model|^net|net$|^module$|encoder|decoder|^gpt|^bert|engine$|student|teacher|backbone|classifier$|policy$|^head$", lambda w, n: Thing(n, MODEL)),
+    (
+        r"loader|data_iter|batches$|batch_gen|iterator$|train_iter|_dl$|^dl$|train_gen|^batcher$",
+        lambda w, n: _loader(w, n),
+    ),
+    (
+        r"model|^net|net$|^module$|encoder|decoder|^gpt|^bert|engine$|student|teacher|backbone|classifier$|policy$|^head$",
+        lambda w, n: Thing(n, MODEL),
+    ),
     (r"device$|^dev$", lambda w, n: w.device),
     (r"local_rank|^rank$|_rank$|gpu_id|^gpu$", lambda w, n: Guess(0)),
     (r"world_size|n_gpu|num_gpu|ngpu|num_procs|num_processes", lambda w, n: Guess(1)),
-    (r"max_(train_)?(steps|iter)|total_(steps|iter)|num_training_steps|max_step|n_iters$|num_steps|num_iter|iterations$|^steps$", lambda w, n: _BIG),
+    (
+        r"max_(train_)?(steps|iter)|total_(steps|iter)|num_training_steps|max_step|n_iters$|num_steps|num_iter|iterations$|^steps$",
+        lambda w, n: _BIG,
+    ),
     (r"^(num_|n_|max_|total_)?epochs$|num_train_epochs|n_epoch$|max_epoch", lambda w, n: w.settings.shape.epochs),
     (r"epochs$", lambda w, n: w.settings.shape.epochs),
     (r"epoch", lambda w, n: 0),
     (r"batch_?size|^bs$", lambda w, n: w.settings.shape.batch_size),
     (r"clip|max_norm|max_grad", lambda w, n: 1.0),
-    (r"(^|_)(amp|fp16|bf16|half|mixed|distributed|ddp|deepspeed|tpu|xla|debug|wandb|ema|mixup|resume|dist|parallel|use_cuda|cuda|verbose|dry_run)", lambda w, n: Guess(0)),
-    (r"(^|_)(steps?|iters?|it|count|idx|i|num_updates|batches_done|n_iter|global_step|updates|total|correct|running|micro)($|_)", lambda w, n: 0),
-    (r"(^|_)(lr|learning_rate|weight_decay|alpha|beta|lambda|weight|coef|gamma|temperature|momentum|eps)($|_)", lambda w, n: 1.0),
+    (
+        r"(^|_)(amp|fp16|bf16|half|mixed|distributed|ddp|deepspeed|tpu|xla|debug|wandb|ema|mixup|resume|dist|parallel|use_cuda|cuda|verbose|dry_run)",
+        lambda w, n: Guess(0),
+    ),
+    (
+        r"(^|_)(steps?|iters?|it|count|idx|i|num_updates|batches_done|n_iter|global_step|updates|total|correct|running|micro)($|_)",
+        lambda w, n: 0,
+    ),
+    (
+        r"(^|_)(lr|learning_rate|weight_decay|alpha|beta|lambda|weight|coef|gamma|temperature|momentum|eps)($|_)",
+        lambda w, n: 1.0,
+    ),
 ]
 _COMPILED = [(re.compile(pattern, re.I), maker) for pattern, maker in _ROLES]
 

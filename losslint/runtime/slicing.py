@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 HOOK = "__world__"
 """The name under which the instrumented code finds the world."""
@@ -67,8 +68,8 @@ class Entry:
 @dataclass
 class Program:
     """The instrumented file. `windows` and `logs` are the names (and literals) that hold the accumulation window and
-    the logging interval; `numbers` are the defaults that the code gives to arguments of the command line, `steppers` what
-    steps or is zeroed: an `opt` that is neither holds options."""
+    the logging interval; `numbers` are the defaults that the code gives to arguments of the command line,
+    `steppers` what steps or is zeroed: an `opt` that is neither holds options."""
 
     text: str
     tree: ast.Module
@@ -285,7 +286,7 @@ def program(text: str, filename: str, wanted: Sequence[int], windows: Iterable[s
     entries = tuple(_entries(outline, wanted))
     hooks = _Hooks(outline, frozenset(wanted), intervals, lossy)
     loss_modules = frozenset(name for name, node in outline.classes.items() if _makes_loss(node))
-    instrumented = hooks.visit(tree)
+    instrumented = hooks.module(tree)
     places = _agreed(hooks.places)
     ast.fix_missing_locations(instrumented)
     return Program(
@@ -379,9 +380,7 @@ def _entries(outline: Outline, wanted: Sequence[int]) -> Iterator[Entry]:
             order += [f for f in outline.around(inner) if isinstance(f, _FUNCTIONS)]
     if not wanted:
         order = [
-            f
-            for f in outline.functions
-            if _called(f) & (BACKWARD | STEP) or f.name == "training_step" or _reports(f)
+            f for f in outline.functions if _called(f) & (BACKWARD | STEP) or f.name == "training_step" or _reports(f)
         ]
         at_module = any(
             isinstance(s, _LOOPS) and any(True for _ in _calls(s)) for s in _module_statements(outline.tree)
@@ -528,8 +527,11 @@ class _Hooks(ast.NodeTransformer):
         node.body = self._block(node.body)
         return node
 
-    def visit_Module(self, node: ast.Module) -> ast.AST:
-        node.body = self._block([s for s in node.body if not (isinstance(s, ast.ImportFrom) and s.module == "__future__")])
+    def module(self, node: ast.Module) -> ast.Module:
+        """A whole file."""
+        node.body = self._block(
+            [s for s in node.body if not (isinstance(s, ast.ImportFrom) and s.module == "__future__")]
+        )
         return node
 
     def _block(self, body: list[ast.stmt]) -> list[ast.stmt]:
@@ -541,11 +543,10 @@ class _Hooks(ast.NodeTransformer):
 
     # ------------------------------------------------------------ statements
 
-    def visit(self, node: ast.AST) -> ast.AST | list[ast.stmt]:  # type: ignore[override]
+    def visit(self, node: ast.AST) -> Any:
         if isinstance(node, _SIMPLE):
             return self._guarded(node)
-        result: ast.AST | list[ast.stmt] = super().visit(node)
-        return result
+        return super().visit(node)
 
     def _guarded(self, node: ast.stmt) -> ast.stmt:
         """A simple statement that may turn out not to run: then it is skipped, and what it binds becomes a gap."""
@@ -557,9 +558,7 @@ class _Hooks(ast.NodeTransformer):
         acts = bool(_called(node) & self.outline.acting)
         place = self._place(node, "acts" if acts else "statement")
         inner = self._simple(node)
-        handler: list[ast.stmt] = [
-            ast.Expr(self._hook(node, "skip", place, ast.Name("__error__", ast.Load())))
-        ]
+        handler: list[ast.stmt] = [ast.Expr(self._hook(node, "skip", place, ast.Name("__error__", ast.Load())))]
         for target in targets:
             for name in _bound(target):
                 handler.append(ast.Assign([name], self._hook(node, "gap", ast.Constant(last_name(name)))))
@@ -680,14 +679,14 @@ class _Hooks(ast.NodeTransformer):
             return any(name in relevant or is_lossy(name) for name in _called(part))
 
         trains = any(speaks(statement) for statement in node.body)
-        through = any(
-            _called(statement) & looping & self.outline.training for statement in node.body
-        )
+        through = any(_called(statement) & looping & self.outline.training for statement in node.body)
         return {"trains": trains, "outer": trains and (any(speaks(n) for n in inner) or through)}
 
     def visit_With(self, node: ast.With) -> ast.AST:
         for item in node.items:
-            place = self._place(item.context_expr, "with", names=_shape(item.optional_vars) if item.optional_vars else "")
+            place = self._place(
+                item.context_expr, "with", names=_shape(item.optional_vars) if item.optional_vars else ""
+            )
             context = self.visit(item.context_expr)
             assert isinstance(context, ast.expr)
             item.context_expr = self._hook(item.context_expr, "context", place, self._later(context))

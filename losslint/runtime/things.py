@@ -189,7 +189,7 @@ class Thing:
         return Thing(name, kind or self._kind, self._batch, self._factor if factor is None else factor)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name.startswith("_step_supports"):
+        if name.startswith(("__", "_step_supports")):
             raise AttributeError(name)
         if name in self._kept:
             return self._kept[name]
@@ -313,8 +313,8 @@ class Thing:
     def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, *error: object) -> bool:
-        return False
+    def __exit__(self, *error: object) -> None:
+        """Lets errors through."""
 
     def __await__(self) -> Iterator[Any]:
         return iter(())
@@ -355,7 +355,7 @@ class Thing:
         kind = MASK if kind_of(self, other) in OF_BATCH else ANY
         return Thing(self._name, kind, batch_of(self, other))
 
-    __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = _compare  # type: ignore[assignment]
+    __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = _compare
 
     def _combine(self, other: Any, operation: str) -> Any:
         if isinstance(other, torch.Tensor) and other.requires_grad:

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from losslint.runtime import things
 from losslint.runtime.ledger import BatchUse, Event, FigureRow, Ledger, StepRow
 from losslint.runtime.ledger import Shape as WorldShape
 from losslint.runtime.things import DATA, DATASET, DETACHED, OUT, Thing, batch_of
@@ -60,9 +59,9 @@ class Settings:
     """One experiment. `doubled`: all losses are 2 instead of 1; `raised`: the places of a pass whose losses are 2;
     `uneven`: batches hold different numbers of items that count; `validation`: batches in a validation pass;
     `foreign`: the loss on the other process; `forced`: the outcome wanted of a condition, by place; `once`: a
-    condition that is true on one step only; `given`: parameters whose default is None are given; `scale`: the AMP scale; `own`: windows and
-    intervals have the numbers that the code gives them; `falling`: losses fall from batch to batch, as they do in
-    training."""
+    condition that is true on one step only; `given`: parameters whose default is None are given; `scale`: the AMP
+    scale; `own`: windows and intervals have the numbers that the code gives them; `falling`: losses fall from batch to
+    batch, as they do in training."""
 
     shape: WorldShape
     log: int = LOG
@@ -85,7 +84,9 @@ class Optimizer:
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
         self.gain = world.new_gain()
-        self.param_groups = [{"params": [self.gain], "lr": 0.1, "initial_lr": 0.1, "weight_decay": 0.0, "momentum": 0.0}]
+        self.param_groups = [
+            {"params": [self.gain], "lr": 0.1, "initial_lr": 0.1, "weight_decay": 0.0, "momentum": 0.0}
+        ]
         self.state: dict[Any, Any] = {}
         self.defaults = {"lr": 0.1}
         self.pending: list[int] = []
@@ -429,7 +430,8 @@ class World:
             value = value + (gain[span] - gain[span].detach())
         if value.grad_fn is not None:
             mark = _Mark()
-            value.grad_fn.metadata["mark"] = mark
+            marks: Any = value.grad_fn.metadata
+            marks["mark"] = mark
             self.marks[weakref.ref(mark)] = batch.number
         return value
 
@@ -492,7 +494,8 @@ class World:
         self.ledger.backwards += 1
         if self.ledger.backwards > 600:
             raise Enough
-        _BACKWARD(loss.sum() if loss.dim() else loss, *arguments[:1], retain_graph=True)
+        total: Any = loss.sum() if loss.dim() else loss
+        torch.autograd.backward(total, retain_graph=True)
         self.event("backward")
         for optimizer in self.optimizers.values():
             place = next(i for i, gain in enumerate(self.gains) if gain is optimizer.gain)
@@ -636,10 +639,8 @@ def is_validation(name: str) -> bool:
 
 
 _VALIDATION = re.compile(r"(?<![a-z])(val(?!u)|valid|eval|dev(?!ic)|test)", re.I)
-_BACKWARD = torch.Tensor.backward
 
 
 def _counting(batch: Batch) -> int:
     """How many items of a batch count where batches are uneven: 1, 2, 3, 4 from batch to batch."""
     return min(batch.items, 1 + batch.number % 4)
-
