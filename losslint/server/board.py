@@ -175,11 +175,15 @@ class Board:
         except AnalysisError as error:
             found = await self._without_the_deadly(documents, str(error))
         self._complain_about(found)
+        before = self._known.findings if self._known is not None else {}
         if found.problems or found.complaints:
             # as the command line does, nothing is judged by a configuration that cannot be used: what is shown stays
-            findings = self._known.findings if self._known is not None else {}
+            findings = before
         else:
             findings = _by_document(found, documents)
+            failed = {documents.at(file.name, None).path for file in found.files if file.failure is not None}
+            kept = (document.uri for document in documents if document.path in failed)
+            findings.update({uri: before[uri] for uri in kept if uri in before})
         self._known = Known(moment, documents, findings, dict(diagnostics.by_file(found.problems)))
         if moment == self._moment:
             self._tell(self._known)
