@@ -219,9 +219,7 @@ def test_one_line_branches(tmp_path: Path) -> None:
 
 def test_several_statements_on_a_line(tmp_path: Path) -> None:
     body = "        if i % 10 == 0:\n            print(i); loss /= k; print(k)\n        loss.backward()\n"
-    expected = (
-        "        if i % 10 == 0:\n            print(i); print(k)\n        loss /= k\n        loss.backward()\n"
-    )
+    expected = "        if i % 10 == 0:\n            print(i); print(k)\n        loss /= k\n        loss.backward()\n"
     assert fixed(PRELUDE + body + STEP, tmp_path, "LL101") == PRELUDE + expected + STEP
     body = "        loss = loss / k; loss.backward()\n"
     gate = "        if (i + 1) % k == 0: optimizer.step(); print(i)\n"

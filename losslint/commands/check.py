@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,10 @@ def lint(options: argparse.Namespace) -> int:
         return misuse(trouble)
     configs = Configs(options.isolated, None if options.config is None else options.config.absolute())
     session: Session | None = None
-    undecided = unwritten = False
+    undecided, unwritten = False, 0
     try:
         outputs = _outputs(options)
-        wishes = _wishes(options)
+        wishes = _wishes(options, outputs)
         texts = _standard_input(options)
         # what is shown of a text from standard input are its own lines
         with unsaved(texts):
@@ -90,7 +90,12 @@ def lint(options: argparse.Namespace) -> int:
                 report = only_confirmed(outcome) if options.only_confirmed else outcome
             if session is not None and options.diff:
                 return _show_diff(session)
-            unwritten = _write(session) if session is not None else False
+            if session is not None:
+                unwritten = _write(session)
+            if unwritten:
+                # what is shown is what is there
+                fixed = report.fixed - unwritten
+                report = replace(check(found, configs, wishes), fixed=fixed, unsafe_fixes=options.unsafe_fixes)
             for output in outputs:
                 destinations.write(output, report, options.color)
     except (selection.SelectorError, BaselineError, destinations.UnusableError) as error:
@@ -212,18 +217,20 @@ def _outputs(options: argparse.Namespace) -> tuple[Destination, ...]:
     return verified([first, *map(parsed, options.output)])
 
 
-def _wishes(options: argparse.Namespace) -> Wishes:
+def _wishes(options: argparse.Namespace, outputs: Iterable[Destination]) -> Wishes:
     """What the options ask to be reported. Raises `SelectorError`."""
     from losslint import selection
     from losslint.check import Wishes
     from losslint.findings import Severity
+    from losslint.output import WITH_FIXES
 
+    shown = any(output.format in WITH_FIXES and not output.counts for output in outputs)
     return Wishes(
         select=None if options.select is None else selection.normalise(options.select),
         extend_select=selection.normalise(options.extend_select or ()),
         ignore=selection.normalise(options.ignore or ()),
         min_severity=None if options.min_severity is None else Severity[options.min_severity.upper()],
-        fixes=True,
+        fixes=shown or options.fix or options.diff,
     )
 
 
@@ -331,12 +338,14 @@ def _show_diff(session: Session) -> int:
     return Exit.FOUND if session.fixed else Exit.CLEAN
 
 
-def _write(session: Session) -> bool:
-    """Write what was fixed; whether a file could not be written, which is said on standard error."""
+def _write(session: Session) -> int:
+    """Write what was fixed; how many fixes could not be written, which is said on standard error."""
     from losslint.fixes.session import write
     from losslint.output.text import escape
 
     failures = write(session)
     for failure in failures:
         say(f"error: {escape(failure.name)}: {failure.message}")
-    return bool(failures)
+    lost = {failure.name for failure in failures}
+    fixes = [finding.fix for finding in session.fixed if finding.fix is not None]
+    return sum(any(edit.path in lost for edit in fix.edits) for fix in fixes)

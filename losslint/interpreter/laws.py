@@ -8,14 +8,16 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from losslint import units
+from losslint.interpreter.program import statements
 from losslint.interpreter.values import GRAPH, WINDOW, Output, Site, Step, Tensor
 from losslint.interpreter.world import Backward, LossCall, OptimizerStep, Scaling, World, Zeroing
+from losslint.lowering import ir
+from losslint.lowering.walk import walk
 from losslint.units import Unit
 
 if TYPE_CHECKING:
     from losslint.interpreter.ledger import Loop
     from losslint.interpreter.reading import Reading
-    from losslint.lowering import ir
 
 TIMES_WINDOW = Unit(window=1)
 OVER_WINDOW = Unit(window=-1)
@@ -181,12 +183,29 @@ def _may_run_elsewhere(loop: Loop, name: str) -> bool:
     return any(function.name in facts.read or function.name in facts.calls for function in hidden)
 
 
+def _every_backward_is_followed(loop: Loop) -> bool:
+    """Whether no backward in the code that ran is of a value that the run lost sight of."""
+    followed = {backward.node for fork in (loop, *loop.siblings) for backward in fork.base.backwards}
+    blocks = [function.body for function in loop.base.entered]
+    if loop.kind == "script":
+        blocks.append(loop.program.module.body)
+    return all(call in followed for block in blocks for call in backward_calls(block))
+
+
+def backward_calls(block: ir.Block) -> Iterator[ir.Call]:
+    """The calls of a `backward` in a block."""
+    for statement in statements(block):
+        for part in walk(statement):
+            if isinstance(part, ir.Call) and isinstance(part.func, ir.Attr) and part.func.name == "backward":
+                yield part
+
+
 def steps_without_gradients(loop: Loop) -> Iterator[LostGradients]:
     """The optimizers none of whose steps sees a gradient, because gradients are set to zero before they are used."""
     world = loop.base
     if world.unclear or not world.backwards or any(step.framework for step in world.steps):
         return
-    if _may_run_elsewhere(loop, "backward"):
+    if _may_run_elsewhere(loop, "backward") or not _every_backward_is_followed(loop):
         return
     optimizers = {step.optimizer for step in world.steps}
     for optimizer in sorted(optimizers):

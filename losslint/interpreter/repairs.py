@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from losslint.interpreter import explain, laws
 from losslint.interpreter.program import blocks, path_of, statements
@@ -11,6 +11,7 @@ from losslint.interpreter.roles import last
 from losslint.interpreter.values import AMP, Step
 from losslint.lowering import ir
 from losslint.lowering.positions import owner
+from losslint.lowering.walk import parts, walk
 from losslint.remedies import Action, Binding, Move, Rewrite, Text, Unscale, Where, divided, either
 
 if TYPE_CHECKING:
@@ -47,16 +48,15 @@ def _may_be_missing(loop: Loop, window: ir.Expr) -> bool:
     path = path_of(window)
     if not path:
         return False
-    for statement in statements(scope_of(loop, window)):
-        for whole in _parts(statement):
-            for part in walk(whole):
-                if isinstance(part, ir.Unary) and part.op == "not" and path_of(part.operand) == path:
-                    return True
-                if isinstance(part, ir.Logic) and any(path_of(value) == path for value in part.values):
-                    return True
-                if isinstance(part, ir.Compare) and path_of(part.left) == path and part.ops[0].startswith("is"):
-                    return True
-    return False
+    return any(_asks_for(part, path) for statement in statements(scope_of(loop, window)) for part in walk(statement))
+
+
+def _asks_for(part: ir.Expr, path: str) -> bool:
+    if isinstance(part, ir.Unary):
+        return part.op == "not" and path_of(part.operand) == path
+    if isinstance(part, ir.Logic):
+        return any(path_of(value) == path for value in part.values)
+    return isinstance(part, ir.Compare) and path_of(part.left) == path and part.ops[0].startswith("is")
 
 
 def _names_window(loop: Loop, side: ir.Expr) -> bool:
@@ -102,20 +102,12 @@ def _backwards(loop: Loop) -> list[Backward]:
     return [backward for fork in (loop, *same) for backward in fork.high.backwards]
 
 
-def _backward_calls(block: ir.Block) -> Iterator[ir.Call]:
-    for statement in statements(block):
-        for whole in _parts(statement):
-            for part in walk(whole):
-                if isinstance(part, ir.Call) and isinstance(part.func, ir.Attr) and part.func.name == "backward":
-                    yield part
-
-
 def divide_at_backward(loop: Loop, division: Step) -> Iterator[tuple[Action, ...]]:
     """Divides what is backpropagated instead of what it was made from: `division` is the line that divided it."""
     nodes = {b.node: backpropagated(b.node) for b in _backwards(loop) if division.node in {s.node for s in b.steps}}
     by = window(loop)
     losses = [loss for loss in nodes.values() if loss is not None]
-    if any(other not in nodes for other in _backward_calls(scope_of(loop, division.node))):
+    if any(other not in nodes for other in laws.backward_calls(scope_of(loop, division.node))):
         # a branch that was not run would lose its division
         return
     if by is not None and losses and len(losses) == len(nodes):
@@ -253,13 +245,6 @@ def loop_block(loop: Loop, node: ir.Node) -> ir.Block | None:
     return None
 
 
-def walk(node: ir.Expr) -> Iterator[ir.Expr]:
-    """An expression and its parts."""
-    yield node
-    for part in _parts(node):
-        yield from walk(part)
-
-
 # ---------------------------------------------------------------- figures
 
 
@@ -332,8 +317,7 @@ def is_plain_number(loop: Loop, node: ir.Node, name: str) -> bool:
     return not any(
         isinstance(part, ir.Attr) and path_of(part.value) == name
         for statement in statements(block)
-        for expression in _parts(statement)
-        for part in walk(expression)
+        for part in walk(statement)
     ) and not any(
         isinstance(statement, ir.Return) and statement.value is not None and name in map(path_of, walk(statement.value))
         for statement in statements(block)
@@ -366,19 +350,19 @@ def _detaches(node: ir.Expr) -> bool:
 def reported(figure: ir.Node, names: Collection[str]) -> list[ir.Expr]:
     """Where a figure's line speaks of a loss by one of its names: the whole of `loss.item()`, `float(loss)`, `loss`."""
     found: list[ir.Expr] = []
-    todo = [*_parts(figure)]
+    todo = [*parts(figure)]
     while todo:
         node = todo.pop(0)
         if _speaks_of(node, names):
             found.append(node)
         else:
-            todo.extend(_parts(node))
+            todo.extend(parts(node))
     return found
 
 
 def kept(loop: Loop, place: ir.Node, names: Collection[str]) -> list[ir.Expr]:
     """Where a name that a figure's line speaks of is given the loss: `shown = loss.item()`."""
-    spoken = {path_of(part) for whole in _parts(place) for part in walk(whole)} - {""}
+    spoken = {path_of(part) for part in walk(place)} - {""}
     return [
         statement.value
         for statement in statements(scope_of(loop, place))
@@ -398,7 +382,7 @@ def assigned(loop: Loop, value: ir.Node) -> set[str]:
 
 def spoken(place: ir.Node, names: Collection[str]) -> list[ir.Expr]:
     """Where a line speaks of a value by one of its names: the bare names."""
-    return [part for whole in _parts(place) for part in walk(whole) if path_of(part) in names]
+    return [part for part in walk(place) if path_of(part) in names]
 
 
 def _speaks_of(node: ir.Expr, names: Collection[str]) -> bool:
@@ -430,23 +414,6 @@ def scope_of(loop: Loop, node: ir.Node) -> ir.Block:
             if any(one is statement for one in statements(function.body)):
                 return function.body
     return loop.program.module.body
-
-
-def _parts(node: ir.Node) -> Iterator[ir.Expr]:
-    """The expressions that a node is made of; those in the blocks of a statement are none of them."""
-    for name in type(node).__slots__:
-        if name != "cst":
-            yield from _direct(getattr(node, name))
-
-
-def _direct(part: object) -> Iterator[ir.Expr]:
-    if isinstance(part, tuple):
-        for item in part:
-            yield from _direct(item)
-    elif isinstance(part, ir.Argument):
-        yield part.value
-    elif isinstance(part, get_args(ir.Expr)):
-        yield part
 
 
 # ---------------------------------------------------------------- AMP

@@ -25,6 +25,9 @@ FORMATS = {
 }
 """Every output format and the module that renders it."""
 
+WITH_FIXES = frozenset(FORMATS) - {"lsp", "github", "gitlab", "junit"}
+"""Those that say what can be fixed: only they need the fixes to be worked out."""
+
 MACHINE_FORMATS = frozenset(FORMATS) - {"full", "concise", "grouped"}
 """Read by programs: never coloured, and nothing but data on standard output."""
 
