@@ -558,8 +558,9 @@ class Arguments:
         """The arguments."""
         parsed = Thing("args")
         for name, default in self.defaults.items():
-            known = roles.known_role(world(), name)
-            if known is None and isinstance(default, (int, float, str)):
+            known = world().role(name)
+            unknown = isinstance(known, Thing) and known._kind == ANY
+            if unknown and isinstance(default, (int, float, str)):
                 parsed._kept[name] = Guess(default) if isinstance(default, bool) else default
         return parsed
 
@@ -592,7 +593,8 @@ def _system(name: str) -> Any:
     if name == "time":
         import time
 
-        return Front("time", time, {"sleep": lambda *a: None})
+        clocks = dict.fromkeys(("time", "perf_counter", "monotonic", "process_time"), lambda: float(world().drawn))
+        return Front("time", time, {**clocks, "sleep": lambda *a: None})
     return None
 
 

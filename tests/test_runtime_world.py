@@ -1,0 +1,146 @@
+"""The tiny world by itself: weights that are known from the code, and what it does with code that it cannot run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_runtime_evidence import findings_of
+
+torch = pytest.importorskip("torch", reason="the verifier needs torch: `pip install losslint[verify]`")
+
+from losslint.findings import Finding, Outcome, Reason
+from losslint.runtime import bench, judge
+from losslint.runtime.bench import Bench
+
+LOOP = """
+import torch
+from torch import nn
+
+def train(model, loader, optimizer, accum_steps=4):
+    criterion = nn.CrossEntropyLoss()
+    optimizer.zero_grad()
+    total = 0.0
+    for i, (x, y) in enumerate(loader):
+        loss = criterion(model(x), y){scale}
+        loss.backward()
+        total += loss.item()
+        if (i + 1) % accum_steps == 0 or i + 1 == len(loader):
+            optimizer.step()
+            optimizer.zero_grad()
+    return total / len(loader)
+"""
+
+
+def on_bench(text: str, line: int) -> Bench:
+    program, code = bench.prepare(text, Path("train.py"), (line,), ())
+    return Bench(program, code, program.entries[0], torch.device("cpu"))
+
+
+def finding(text: str, code: str) -> Finding:
+    return next(f for f in findings_of(Path("train.py"), text) if f.code == code)
+
+
+def test_an_item_weighs_one_over_window_and_batch() -> None:
+    ledger = on_bench(LOOP.format(scale=" / accum_steps"), 11).base
+    assert [len(step.fresh) for step in ledger.steps] == [4, 4, 4]
+    weights = {weight for step in ledger.steps for use in step.fresh for weight in use.weights}
+    assert weights == {1 / 4 / 8}
+
+
+@pytest.mark.parametrize("window", [1, 2, 4])
+def test_undivided_micro_batches_weigh_the_window(window: int) -> None:
+    ledger = on_bench(LOOP.format(scale=""), 11).run(window=window)
+    assert bench.weight(ledger) == pytest.approx(window)
+
+
+def test_a_literal_window_varies_as_a_named_one() -> None:
+    text = LOOP.format(scale=" / 4").replace("accum_steps == 0", "4 == 0")
+    text = text.replace(", accum_steps=4", "")
+    for window in (1, 2, 4):
+        ledger = on_bench(text, 11).run(window=window)
+        assert {len(step.fresh) for step in ledger.steps} == {window}
+        assert bench.weight(ledger) == pytest.approx(1)
+
+
+def test_an_unknown_factor_taints_and_is_inconclusive() -> None:
+    text = LOOP.format(scale="").replace("loss.backward()", "(loss * norm).backward()")
+    text = text.replace("accum_steps=4):", "norm, accum_steps=4):")
+    found = [f for f in findings_of(Path("train.py"), text) if f.code == "LL102"]
+    verdicts = [judge.verify(f, text, Path("train.py")) for f in found]
+    assert all(v.outcome is Outcome.INCONCLUSIVE and v.reason is Reason.UNMODELLED_SCALING for v in verdicts)
+    assert on_bench(text, 11).base.taints == ["the loss is multiplied by `norm`"]
+
+
+def test_a_statement_that_cannot_run_costs_itself_only() -> None:
+    text = LOOP.format(scale="").replace("    total = 0.0\n", "    total = 0.0\n    words = 'a' + 1\n")
+    verdict = judge.verify(finding(text, "LL102"), text, Path("train.py"))
+    assert verdict.outcome is Outcome.CONFIRMED
+    assert "line 9: TypeError" in on_bench(text, 12).base.gaps[0]
+
+
+def test_a_law_that_holds_refutes() -> None:
+    broken, right = LOOP.format(scale=""), LOOP.format(scale=" / accum_steps")
+    verdict = judge.verify(finding(broken, "LL102"), right, Path("train.py"))
+    assert verdict.outcome is Outcome.REFUTED
+    assert (verdict.measured, verdict.predicted) == (pytest.approx(1), 4)
+
+
+def test_a_window_that_is_not_the_worlds_does_not_refute() -> None:
+    text = LOOP.format(scale="")
+    stepped = text.replace("        if (i + 1) % accum_steps == 0 or i + 1 == len(loader):\n", "        if True:\n")
+    verdict = judge.verify(finding(text, "LL102"), stepped, Path("train.py"))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+
+
+def test_what_the_code_prints_opens_or_exits_stays_inside(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = LOOP.format(scale="").replace(
+        "    total = 0.0\n",
+        "    total = 0.0\n    print('confirmed')\n    open('marker', 'w').write('x')\n    import os, sys\n"
+        "    os.system('touch marker')\n    exec('raise KeyError')\n",
+    )
+    verdict = judge.verify(finding(text, "LL102"), text, Path("train.py"))
+    assert verdict.outcome is Outcome.CONFIRMED
+    assert capsys.readouterr().out == ""
+    assert not Path("marker").exists()
+
+
+def test_tensor_is_as_it_was_after_a_run() -> None:
+    before = (torch.Tensor.backward, torch.Tensor.to, torch.Tensor.cuda, torch.Tensor.__getitem__)
+    on_bench(LOOP.format(scale=""), 11).run()
+    assert (torch.Tensor.backward, torch.Tensor.to, torch.Tensor.cuda, torch.Tensor.__getitem__) == before
+
+
+def test_a_portrait_shows_weights_beside_what_they_should_be() -> None:
+    text = LOOP.format(scale="")
+    portrait = judge.portray(finding(text, "LL102"), text, Path("train.py"))
+    assert portrait is not None
+    bars = portrait.steps[0]
+    assert set(bars.measured) == {1 / 8}
+    assert set(bars.expected) == {1 / 32}
+    assert portrait.excerpt is not None
+    assert portrait.excerpt.call == "train(model, loader, optimizer, accum_steps)"
+    assert portrait.excerpt.stubs["loader"] == "loader"
+    compile(portrait.excerpt.source, "excerpt.py", "exec")
+
+
+def test_a_portrait_of_a_figure_has_its_curve() -> None:
+    text = LOOP.format(scale=" / accum_steps")
+    portrait = judge.portray(finding(text, "LL202"), text, Path("train.py"))
+    assert portrait is not None
+    assert portrait.curve is not None
+    assert len(portrait.curve.reported) > 2
+    for reported, true in zip(portrait.curve.reported, portrait.curve.true, strict=True):
+        assert reported == pytest.approx(true / 4, rel=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("scale", ["", " / accum_steps"])
+def test_cuda_says_what_the_cpu_says(scale: str) -> None:
+    text = LOOP.format(scale=scale)
+    for found in findings_of(Path("train.py"), text):
+        if judge.claim_of(found.code) is None:
+            continue
+        cpu, cuda = (judge.verify(found, text, Path("train.py"), device) for device in ("cpu", "cuda"))
+        assert (cpu.outcome, cpu.measured) == (cuda.outcome, pytest.approx(cuda.measured))
