@@ -30,9 +30,9 @@ def run(arguments: list[str]) -> int:
         for setting in SETTINGS:
             print(f"{setting.key:<{width}}  {setting.kind.words}")
         return Exit.CLEAN
-    setting = BY_KEY.get(options.key)
-    if setting is None:
+    if options.key not in BY_KEY:
         return misuse(f"unknown key `{options.key}`{selection.nearest(options.key, BY_KEY)}")
+    setting = BY_KEY[options.key]
     print(f"{setting.meaning}\n")
     print(f"Type: {setting.kind.words}")
     print(f"Default: {setting.default or 'none'}")

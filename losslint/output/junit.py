@@ -41,8 +41,8 @@ def _suite(root: Element, name: str, findings: tuple[Finding, ...]) -> Element:
     suite = SubElement(root, "testsuite", name=escape(name), package="losslint")
     for finding in findings:
         place = f"{where(finding.path, finding.cell)}:{finding.range.start_line}:{finding.range.start_column}"
-        attributes = {"classname": escape(name), "line": str(finding.range.start_line), "time": "0"}
-        case = SubElement(suite, "testcase", name=f"{finding.code} {escape(place)}", **attributes)
+        case = SubElement(suite, "testcase", name=f"{finding.code} {escape(place)}", classname=escape(name), time="0")
+        case.set("line", str(finding.range.start_line))
         message, *rest = account(finding)
         text = "\n".join([f"{escape(place)}: {finding.code} {message}", *rest, finding.url])
         if finding.severity > Severity.INFO:
