@@ -1,20 +1,24 @@
 """Generates what the documentation takes from the code, so that the two cannot disagree.
 
-    python scripts/docs.py write    write docs/rules/ and the generated parts of README.md
-    python scripts/docs.py check    show what is not current; exit code 1 where anything is
+    python scripts/docs.py write    write docs/rules/, the pictures and the generated parts of README.md
+    python scripts/docs.py check    show what is not current and which links are dead; exit code 1 where anything is
 
-A rule's page is the docstring of its module. The README takes the table of rules, and a sample of the real output.
+A rule's page is the docstring of its module. The README takes the table of rules, and a sample of the real output as
+text and as a picture.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import inspect
+import io
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from losslint.output.full import LAWS
@@ -27,6 +31,8 @@ PAGES = Path("docs", "rules")
 INDEX = PAGES / "README.md"
 README = Path("README.md")
 SCHEMA = Path("docs", "losslint.schema.json")
+
+PICTURE = Path("docs", "sample.svg")
 
 CURRENT, STALE = 0, 1
 
@@ -45,6 +51,14 @@ FAMILIES = {
     "LL9": "Frameworks and processes",
 }
 
+PICTURE_FOLDER = Path("docs", "sample")
+PICTURE_COMMAND = ("losslint", "train.py")
+PICTURE_WIDTH = 120
+"""Cells of the terminal in the picture."""
+
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _MARK = re.compile(r"# expect: ")
 
 
@@ -56,9 +70,12 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     wanted = generated(root)
     stale = differing(root, wanted)
     if options.command == "check":
+        dead = list(dead_links(root))
         for path in stale:
             print(f"{path.as_posix()} is not current: run `python scripts/docs.py write`")
-        return STALE if stale else CURRENT
+        for path, link in dead:
+            print(f"{path.as_posix()}: dead link: {link}")
+        return STALE if stale or dead else CURRENT
     for path in stale:
         place = root / path
         if path in wanted:
@@ -73,8 +90,10 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
 def generated(root: Path) -> dict[Path, str]:
     """Every generated file, relative to the root, with the text it has to have."""
     entries = catalogue()
-    files = {PAGES / f"{entry.name}.md": page(entry) for entry in entries}
+    around = zip([None, *entries[:-1]], entries, [*entries[1:], None], strict=True)
+    files = {PAGES / f"{entry.name}.md": page(entry, before, after) for before, entry, after in around}
     files[INDEX] = index(entries)
+    files[PICTURE] = picture()
     files[SCHEMA] = json.dumps(json_schema(), indent=2) + "\n"
     files[README] = readme((root / README).read_text(encoding="utf-8"), entries)
     return files
@@ -86,15 +105,27 @@ def differing(root: Path, wanted: Mapping[Path, str]) -> list[Path]:
     return sorted(path for path in present | set(wanted) if _text(root / path) != wanted.get(path))
 
 
-def page(entry: Entry) -> str:
-    """The page of one code. The marks of its examples, which tests read, become plain comments."""
+def page(entry: Entry, before: Entry | None = None, after: Entry | None = None) -> str:
+    """The page of one code. The marks of its examples, which tests read, become plain comments.
+
+    `before` and `after` are its neighbours in the catalogue, which it links to.
+    """
     body = _MARK.sub("# ", entry.page.strip())
     lead, _, sections = body.partition("\n\n") if isinstance(entry, Rule) else (_sentence(entry.summary), "", body)
     law, _, meaning = LAWS[entry.law].partition(": ")
     facts = f"Reported as **{entry.severity.label}** at most."
     if meaning:
         facts += f" It breaks the {law} law: {meaning}."
-    return f"# {entry.code} {entry.name}\n\n{lead}\n\n{facts}\n\n{sections}\n"
+    if isinstance(entry, Rule):
+        if "remedies=" in inspect.getsource(importlib.import_module(entry.module)):
+            facts += " `--fix` can mend most cases."
+        if entry.claim is not None:
+            facts += f" `losslint verify` measures it: {entry.claim.value}."
+    links = [f"[{other.code} {other.name}]({other.name}.md)" if other else "" for other in (before, after)]
+    ways = " · ".join(
+        filter(None, [links[0] and f"← {links[0]}", "[all rules](README.md)", links[1] and f"{links[1]} →"])
+    )
+    return f"# {entry.code} {entry.name}\n\n{lead}\n\n{facts}\n\n{sections}\n\n---\n\n{ways}\n"
 
 
 def index(entries: Iterable[Entry]) -> str:
@@ -133,6 +164,59 @@ def sample() -> str:
     if done.returncode != 1 or done.stderr:
         raise RuntimeError(f"losslint {' '.join(SAMPLE)} ended with {done.returncode}: {done.stdout}{done.stderr}")
     return f"```console\n$ losslint {' '.join(SAMPLE)}\n{done.stdout.rstrip()}\n```"
+
+
+def picture() -> str:
+    """The real output in a terminal, as an SVG file."""
+    from rich.console import Console
+    from rich.text import Text
+
+    command = [sys.executable, "-m", *PICTURE_COMMAND, "--isolated", "--color=always"]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
+    folder = ROOT / PICTURE_FOLDER
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode != 1 or done.stderr:
+        raise RuntimeError(f"losslint in {folder} ended with {done.returncode}: {done.stdout}{done.stderr}")
+    console = Console(
+        record=True, width=PICTURE_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
+    console.print(Text.assemble(("$ ", "bold green"), (" ".join(PICTURE_COMMAND), "bold")))
+    for line in done.stdout.rstrip("\n").split("\n"):
+        console.print(Text.from_ansi(line), soft_wrap=False)
+    svg = console.export_svg(title="losslint", unique_id="losslint")
+    return "\n".join(line.rstrip() for line in svg.split("\n")) + "\n"
+
+
+# ---------------------------------------------------------------- links
+
+
+def dead_links(root: Path) -> Iterator[tuple[Path, str]]:
+    """Each link of the documentation that leads nowhere: to a file that is not there, or a heading that is not in it.
+
+    Links out of the repository are not followed.
+    """
+    pages = [*sorted(root.glob("*.md")), *sorted((root / "docs").rglob("*.md"))]
+    anchors = {page: anchors_of(_text(page) or "") for page in pages}
+    for page in pages:
+        for link in _LINK.findall(_CODE.sub("", _text(page) or "")):
+            if "://" in link or link.startswith("mailto:"):
+                continue
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            if not target.exists() or (anchor and anchor not in anchors.get(target, frozenset())):
+                yield page.relative_to(root), link
+
+
+def anchors_of(text: str) -> frozenset[str]:
+    """The anchors that a forge gives the headings of a page: in lower case, spaces as dashes, without other signs."""
+    found: dict[str, int] = {}
+    for heading in _HEADING.findall(re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)):
+        plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        found[slug] = found.get(slug, -1) + 1
+    return frozenset(
+        name if not number else f"{name}-{number}" for name, last in found.items() for number in range(last + 1)
+    )
 
 
 def _replaced(text: str, part: str, content: str) -> str:
