@@ -118,7 +118,7 @@ def call_attribute(
         if name in ("parameters", "named_parameters", "state_dict"):
             return Unknown(f"{receiver.path}.{name}()")
         if name in ("train", "eval") and not find_method(receiver.cls, name):
-            ev.world.event(name, node, receiver.path)
+            ev.world.mode(name, args, node, receiver.path)
             return receiver
         if name in ("to", "cuda", "cpu", "float", "half"):
             return receiver
@@ -327,7 +327,7 @@ def construct(ev: Evaluator, cls: ClassValue, args: list[Any], kwargs: dict[str,
         if made is not MISSING:
             return made
     if inherits(cls, "Module") and not inherits(cls, "LightningModule") and not _computes_loss(ev, cls):
-        return Thing("model", name, {"class": cls, "args": args, "kwargs": kwargs})
+        return Thing("model", ev.unique(name), {"class": cls, "args": args, "kwargs": kwargs})
     if inherits(cls, "Dataset", "IterableDataset"):
         return Loader(name, dataset=True)
     if inherits(cls, "DataLoader"):

@@ -96,7 +96,7 @@ def _model_method(
     ev: Evaluator, thing: Thing, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call
 ) -> Any:
     if name in ("train", "eval"):
-        ev.world.event(name, node, thing.path)
+        ev.world.mode(name, [*args, *kwargs.values()], node, thing.path)
         return thing
     if name == "zero_grad":
         ev.world.zero(node, thing.path, True)

@@ -72,8 +72,8 @@ def unknown_method(
         "print",
     ):
         return _unknown_accelerator(ev, name, args, kwargs, node)
-    if name in ("train", "eval") and len(args) <= 1 and (not args or isinstance(args[0], bool)):
-        world.event(name, node, path)
+    if name in ("train", "eval") and not kwargs and (not args or _is_mode(args)):
+        world.mode(name, args, node, path)
         return receiver
     if name in ("to", "cuda", "cpu", "float", "half", "clone", "detach", "item", "contiguous", "unsqueeze", "copy"):
         return receiver
@@ -93,6 +93,13 @@ def unknown_method(
     if name in opaque.FEEDING and arithmetic.tainted([*args, *kwargs.values()]):
         world.fed.add(path)
     return opaque.unknown_call(ev, f"{path}.{name}", name, args, kwargs, node)
+
+
+def _is_mode(args: list[Any]) -> bool:
+    """Whether the argument of `train` is a mode; `trainer.train(loader)` is a routine."""
+    value = args[0]
+    named = type(value) is Unknown and "train" in roles.last(value.path)
+    return len(args) == 1 and (isinstance(value, bool) or named)
 
 
 def _unknown_backward(ev: Evaluator, receiver: Unknown, args: list[Any], node: ir.Call) -> Any:

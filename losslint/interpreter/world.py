@@ -87,7 +87,7 @@ class Zeroing(NamedTuple):
 
 class Event(NamedTuple):
     """Anything else in the order of the step: `clip`, `unscale`, `update`, `schedule` (its flag says that a framework
-    rescales it), `train`, `eval`. `live`: inside a loop over batches; `passage`: the pass that it belongs to."""
+    rescales it), `train`, `eval`, `mode` (one of them). `live`: inside a loop over batches; `passage`: the pass that it belongs to."""
 
     kind: str
     node: ir.Node
@@ -246,6 +246,7 @@ class World:
         self.cleared_all = 0
         self.seen: dict[str, int] = {}
         self.divided: dict[str, list[int]] = {}
+        self.switched = False
         self.amp: dict[str, AmpState] = {}
 
         self.backwards: list[Backward] = []
@@ -403,8 +404,10 @@ class World:
         held = self.contributions[start:]
         if scaler or unscaled:
             # `unscale_`, or else `scaler.step`, divides by the scale whatever it finds, in place: what is left from
-            # earlier steps is divided once more at each
+            # earlier steps is divided once more at each, where the scaler is known to be enabled
             before = self.divided.setdefault(optimizer, [])
+            if self.switched:
+                before.clear()
             before.append(len(self.contributions))
             held = [
                 c._replace(weight=Fraction(c.weight) / units.SCALE ** sum(end > place for end in before))
@@ -476,6 +479,12 @@ class World:
         held = self.contributions[start:]
         scaled = not unscaled and any(Fraction(c.weight).numerator % units.SCALE == 0 for c in held)
         self.event("clip", node, "scaled" if scaled else "", not held)
+
+    def mode(self, name: str, arguments: Sequence[Any], node: ir.Node, model: str) -> None:
+        """`model.train()` or `model.eval()`; `train(False)` is `eval()`, and a mode that is not in sight is `mode`."""
+        given = arguments[0] if arguments else True
+        kind = name if given is True else "eval" if given is False and name == "train" else "mode"
+        self.event(kind, node, model)
 
     def event(self, kind: str, node: ir.Node, what: str = "", flag: bool = False) -> None:
         """Appends to the trace."""
