@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from test_runtime_evidence import findings_of
 
-torch = pytest.importorskip("torch", reason="the verifier needs torch: `pip install losslint[verify]`")
+pytest.importorskip("torch", reason="the verifier needs torch: `pip install losslint[verify]`")
+
+import torch
 
 from losslint.findings import Finding, Outcome, Reason
 from losslint.runtime import bench, judge

@@ -79,6 +79,9 @@ def call_thing(one: World, thing: Thing, arguments: tuple[Any, ...], options: di
     if re.search(r"model|forward|net$", name, re.I):
         kind = OUT if batch_of(*values) is not None else MODEL
         return Thing(name, kind, batch_of(*values))
+    if any(isinstance(value, torch.Tensor) and value.requires_grad for value in values):
+        # what an unknown function makes of a loss: nothing to be relied on
+        return Thing(name, OUT, one.current(), float("nan"))
     kind = kind_of(*values)
     if kind != ANY:
         return Thing(name, kind if kind in (OUT, DETACHED) else DATA, batch_of(*values))

@@ -21,7 +21,7 @@ from losslint.runtime.libraries import Bar, Builtins, Module, Scheduler
 from losslint.runtime.roles import Criterion, known_role
 from losslint.runtime.slicing import HOOK, Entry, Names, Program, is_lossy
 from losslint.runtime.things import ANY, DATA, DATASET, MASK, MODEL, OUT, Guess, Thing
-from losslint.runtime.world import Enough, Loader, Optimizer, Settings, World
+from losslint.runtime.world import Enough, Loader, Optimizer, Scaler, Settings, World
 
 _MOST_ROUNDS = 3
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -225,7 +225,7 @@ class Hooks:
                 return value._loss()
             if value._kind == ANY and value._batch is None and name:
                 known = known_role(self.world, name)
-                if isinstance(known, (Optimizer, Loader, Criterion, Scheduler)) or (
+                if isinstance(known, (Optimizer, Loader, Criterion, Scheduler, Scaler)) or (
                     isinstance(known, Thing) and known._kind != ANY
                 ):
                     return known

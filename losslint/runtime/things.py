@@ -225,6 +225,9 @@ class Thing:
         """The mean loss of the batch that an output stands for."""
         world().assume(f"`{self._name}` is the mean loss of its batch")
         value = world().losses(self._batch).mean()
+        if self._factor != self._factor:
+            world().taint(f"the loss goes through `{self._name}`")
+            return value
         return value if self._factor == 1.0 else value * self._factor
 
     def __setattr__(self, name: str, value: Any) -> None:
