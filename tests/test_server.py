@@ -121,32 +121,19 @@ async def test_an_edit_in_an_open_helper_changes_its_caller(tmp_path: Path) -> N
 
 @pytest.mark.asyncio
 async def test_a_finding_is_shown_in_the_file_that_it_lies_in(tmp_path: Path) -> None:
-    meter = (
-        "class Meter:\n    def __init__(self):\n        self.loss = 0.0\n        self.n = 0\n\n"
-        "    def update(self, loss, n):\n        self.loss += loss * n\n        self.n += 1\n\n"
-        "    @property\n    def avg(self):\n        return self.loss / self.n\n"
-    )
-    train = (
-        "from torch import nn\nfrom meter import Meter\n\n\ndef evaluate(model, loader):\n"
-        "    criterion = nn.CrossEntropyLoss()\n    losses = Meter()\n    for x, y in loader:\n"
-        "        losses.update(criterion(model(x), y).item(), x.size(0))\n    print(losses.avg)\n"
-    )
-    (tmp_path / "meter.py").write_text(meter)
-    (tmp_path / "train.py").write_text(train)
-    report = subprocess.run(
-        [sys.executable, "-m", "losslint", "--output-format", "json", "train.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    expected: dict[str, list[str]] = {}
-    for finding in json.loads(report.stdout):
-        expected.setdefault(finding["path"], []).append(finding["code"])
-    assert expected
+    helper = "def backpropagate(loss):\n    loss.backward()\n"
+    caller = TRAIN.replace("loss.backward()", "backpropagate(loss)").replace(" / accum_steps", "")
+    caller = caller.replace("from torch import nn", "from torch import nn\nfrom helper import backpropagate")
+    (tmp_path / "helper.py").write_text(helper)
     async with editor(tmp_path) as one:
-        one.open("train.py", train)
-        for name, found in expected.items():
-            await one.pushed(one.uri(name), found)
+        one.open("train.py", caller)
+        (finding,) = await one.pushed(one.uri("helper.py"), ["LL102"])
+        assert finding.range.start.line == 1
+        # so it is once that file is open, and its buffer has the say about it
+        one.open("helper.py", helper)
+        await one.pushed(one.uri("helper.py"), ["LL102"])
+        one.edit("helper.py", helper.replace("ward()\n", "ward()  # losslint: ignore[LL102] on purpose\n"))
+        await one.pushed(one.uri("helper.py"), [])
 
 
 @pytest.mark.asyncio
