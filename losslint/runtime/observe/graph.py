@@ -12,6 +12,7 @@ KEY = "losslint"
 """Where a criterion's node carries its mark."""
 
 _MOST_NODES = 200
+_REDUCTIONS = {0: "none", 1: "mean", 2: "sum"}
 _THROUGH = (
     "AddBackward",
     "SubBackward",
@@ -78,6 +79,11 @@ def reached_from(root: torch.Tensor) -> list[Reached]:
                 continue
             if joined and name.startswith("Mean"):
                 divisors = (*divisors, float(items))
+        elif hasattr(node, "_saved_reduction"):
+            # a criterion that was called under a name that is not watched
+            reduction = _REDUCTIONS[int(node._saved_reduction)]
+            found.append(Reached(None, node, reduction, _targets(node), divisors, multipliers))
+            continue
         elif not name.startswith(_THROUGH):
             continue
         elif name.startswith(("DivBackward", "MulBackward")):
@@ -103,6 +109,19 @@ def _other(node: Any) -> float | None:
         if isinstance(saved, torch.Tensor) and saved.numel() == 1 and not saved.requires_grad:
             return float(saved)
     return None
+
+
+def _targets(node: Any) -> int:
+    """How many targets count in a criterion's node; of class weights their sum."""
+    try:
+        for name in ("_saved_total_weight", "_saved_target"):
+            saved = getattr(node, name, None)
+            if isinstance(saved, torch.Tensor):
+                return max(1, int(saved) if name == "_saved_total_weight" else saved.numel())
+    except RuntimeError:
+        # freed by an earlier backward
+        return 1
+    return 1
 
 
 def _elements(node: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -124,6 +125,10 @@ def _watch_optimizers(patches: Patches, recorder: Recorder) -> None:
     def after(optimizer: torch.optim.Optimizer, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         recorder.step_ended(optimizer)
 
+    for thing in gc.get_objects():
+        # `type`, since asking an object of a stranger for its class can run code
+        if issubclass(type(thing), torch.optim.Optimizer) and "param_groups" in vars(thing):
+            recorder.meet(thing)
     patches.replace(torch.optim.Optimizer, "add_param_group", adding)
     patches.replace(torch.optim.Optimizer, "zero_grad", zeroing)
     patches.replace(torch.nn.Module, "zero_grad", zeroing)

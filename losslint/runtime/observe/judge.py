@@ -204,7 +204,6 @@ def _twice_divided(callers: frozenset[str]) -> tuple[str, str]:
 
 def _twice(term: Term, window: int) -> bool:
     by_window = [value for value in term.divisors if _near(value, window)]
-    by_window += [value for value in term.multipliers if _near(value, 1 / window)]
     return len(by_window) >= 2
 
 
@@ -349,6 +348,7 @@ def _more_than_once(step: Step) -> float | None:
 
 
 def _order(steps: Sequence[Step], used: set[int]) -> Iterator[Fact]:
+    steps = [step for step in steps if not step.doubt]
     stale = [step for step in steps if step.stale]
     if stale and len(stale) * 2 >= len(steps) - 1:
         last = stale[-1]

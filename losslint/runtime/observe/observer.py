@@ -60,3 +60,6 @@ class Observer:
         self.run = self.recorder.finish(ended)
         found = judge.facts(self.run, list(self.recorder.events.values()))
         self.facts = sorted(gather(self.recorder, found), key=lambda fact: -fact.severity)
+        # the script may have let go of its models
+        self.recorder.models.clear()
+        self.recorder.windows.clear()

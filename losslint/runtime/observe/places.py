@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def user_place() -> Place | None:
     """The innermost line of the user's own code on the stack; None where there is none."""
     for frame in _frames():
         if _is_user(frame.f_code.co_filename):
-            return Place(frame.f_code.co_filename, frame.f_lineno)
+            return Place(_absolute(frame.f_code.co_filename), frame.f_lineno)
     return None
 
 
@@ -56,6 +57,11 @@ def _frames() -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+@cache
+def _absolute(filename: str) -> str:
+    return os.path.abspath(filename)
 
 
 @cache

@@ -31,7 +31,7 @@ class Recorder:
         self.swallowed: Callable[[], None] | None = None
         self.events: dict[tuple[str, Place | None], Fact] = {}
         self.windows: dict[int, Window] = {}
-        self.models: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+        self.models: set[torch.nn.Module] = set()
         self.fired: list[Term] = []
         self.depth = 0
         self.batch: int | None = None
@@ -283,8 +283,8 @@ class Recorder:
 
     def _note_retained(self) -> None:
         used = len(self.run.micro_batches)
-        backwards = [mark() for mark, before in self._alive if before < used]
-        alive = sum(mark is not None for mark in backwards)
+        # a micro-batch may have several criteria: it is alive while any of their graphs is
+        alive = len({index for mark, index in self._alive if index < used and mark() is not None})
         if alive >= max(_FEWEST_RETAINED, 0.75 * used) and self.run.micro_batches[-1].terms:
             place = self.run.micro_batches[-1].terms[0].place
             self.fact(
