@@ -298,7 +298,8 @@ def test_every_command_has_help(project: Path, capsys: pytest.CaptureFixture[str
 
 def test_every_option_is_explained() -> None:
     for name in COMMANDS:
-        make = getattr(importlib.import_module(f"losslint.commands.{name}"), "parser", None)
+        module = importlib.import_module(f"losslint.commands.{name.replace('-', '_')}")
+        make = getattr(module, "parser", None)
         if make is not None:
             unexplained = [
                 action.option_strings for action in make()._actions if action.option_strings and not action.help

@@ -11,6 +11,7 @@ COMMANDS = {
     "explain": "CODE-OR-NAME    print the page of a rule",
     "config": "[KEY]            explain the configuration",
     "init": "[FOLDER]           add a commented table to `pyproject.toml`",
+    "new-rule": "NAME            begin a rule, in a checkout of losslint",
     "completion": "SHELL        print a completion script for bash, zsh or fish",
 }
 """Every command, which is also the name of its module, and what help says of it."""
