@@ -76,6 +76,8 @@ LL604 kl-div-misuse error
 LL605 single-class-softmax error
 LL606 broadcast-loss error
 LL607 swapped-loss-arguments error
+LL701 eval-mode-sticks error
+LL702 validation-in-train-mode warning
 LL901 accelerate-double-scaling error
 """
 """Every code that was ever given out, its name and its highest severity. A line is added, and never changed."""

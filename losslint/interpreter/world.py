@@ -87,7 +87,8 @@ class Zeroing(NamedTuple):
 
 class Event(NamedTuple):
     """Anything else in the order of the step: `clip`, `unscale`, `update`, `schedule` (its flag says that a framework
-    rescales it), `train`, `eval`, `mode` (one of them). `live`: inside a loop over batches; `passage`: the pass that it belongs to."""
+    rescales it), `train`, `eval`, `mode` (one of them). `live`: inside a loop over batches; `passage`: the pass that it
+    belongs to."""
 
     kind: str
     node: ir.Node
@@ -172,6 +173,8 @@ class LossCall(NamedTuple):
     options: dict[str, Any]
     visit: int
     time: int
+    passage: int
+    no_grad: bool
 
     @property
     def prediction(self) -> Any:
@@ -457,7 +460,9 @@ class World:
     def loss_call(self, function: str, node: ir.Node, arguments: Sequence[Any], options: dict[str, Any]) -> None:
         """Remembers what a loss function was given, the first time at each place."""
         if node not in self.loss_calls:
-            self.loss_calls[node] = LossCall(function, node, tuple(arguments), options, self.current, self.now())
+            self.loss_calls[node] = LossCall(
+                function, node, tuple(arguments), options, self.current, self.now(), self.passage, self.no_grad > 0
+            )
 
     # ------------------------------------------------------------ AMP
 
