@@ -22,7 +22,7 @@ class Editor:
     def __init__(self, client: LanguageClient, folder: Path) -> None:
         self.client = client
         self.folder = folder
-        self.refreshed = 0
+        self._refreshed = asyncio.Event()
         self.watched: list[str] = []
         self.answer: types.InitializeResult | None = None
         self._versions: dict[str, int] = {}
@@ -74,6 +74,14 @@ class Editor:
                 raise AssertionError(f"{found} are shown in {uri} and not {codes}; the server said:\n{log}") from None
         return list(self.client.diagnostics.get(uri, []))
 
+    async def published(self) -> None:
+        """Wait for the next diagnostics."""
+        await self._soon(self.client.wait_for_notification("textDocument/publishDiagnostics"))
+
+    async def asked_to_pull(self) -> None:
+        """Wait until the server wants the client to ask for diagnostics again."""
+        await self._soon(self._refreshed.wait())
+
     async def told(self, words: str) -> str:
         """Wait for a message to the user."""
         while not (found := [one.message for one in self.client.messages if words in one.message]):
@@ -91,9 +99,9 @@ class Editor:
         params = types.CodeActionParams(types.TextDocumentIdentifier(uri), place, types.CodeActionContext([], only))
         return list(await self._soon(self.client.text_document_code_action_async(params)) or [])
 
-    async def run(self, command: str, *arguments: object) -> None:
+    async def run(self, command: str, *arguments: object, patience: float = PATIENCE) -> None:
         params = types.ExecuteCommandParams(command, list(arguments))
-        await self._soon(self.client.workspace_execute_command_async(params))
+        await asyncio.wait_for(self.client.workspace_execute_command_async(params), patience)
 
     async def hints(self, uri: str, lines: int) -> list[types.InlayHint]:
         place = types.Range(types.Position(0, 0), types.Position(lines, 0))
@@ -122,11 +130,11 @@ async def editor(
     def registered(params: types.RegistrationParams) -> None:
         one.watched += [registration.method for registration in params.registrations]
 
-    def hints_refreshed(params: None) -> None:
-        one.refreshed += 1
+    def refreshed(params: None) -> None:
+        one._refreshed.set()
 
     client.feature(types.CLIENT_REGISTER_CAPABILITY)(registered)
-    client.feature(types.WORKSPACE_INLAY_HINT_REFRESH)(hints_refreshed)
+    client.protocol.fm.features[types.WORKSPACE_DIAGNOSTIC_REFRESH] = refreshed
 
     await client.start_io(sys.executable, "-m", "losslint", "server")
     capabilities = client_capabilities(profile)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +337,39 @@ async def test_verifying_is_only_done_when_asked_and_for_what_is_saved(tmp_path:
         await one.run("losslint.verify", uri, LINE + 2, "none")
         await one.told("no such finding")
         assert not marker.exists()
+
+
+@pytest.mark.asyncio
+async def test_a_verdict_is_shown_until_the_text_changes(tmp_path: Path) -> None:
+    if find_spec("torch") is None:
+        pytest.skip("verifying needs torch")
+    async with editor(tmp_path) as one:
+        uri = one.open("train.py", TRAIN)
+        (finding,) = await one.pushed(uri, ["LL202"])
+        assert isinstance(finding.data, dict)
+        await one.run("losslint.verify", uri, LINE + 1, finding.data["fingerprint"], patience=120)
+        assert "LL202: confirmed" in await one.told("LL202")
+        (judged,) = await one.pushed(uri, ["LL202"])
+        assert "confirmed by running a tiny step: measured ×0.25, predicted ×0.25" in judged.message
+        assert isinstance(judged.data, dict)
+        assert judged.data["verdict"] == "confirmed"
+        one.edit("train.py", f"{TRAIN}# more\n")
+        await one.pushed(uri, ["LL202"])
+        while "confirmed" in one.client.diagnostics[uri][0].message:
+            await one.published()
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_pulls_is_told_to_where_another_document_made_a_difference(tmp_path: Path) -> None:
+    async with editor(tmp_path, change=pulls) as one:
+        one.open("helper.py", HELPER)
+        one.open("train.py", CALLER)
+        assert codes((await one.pull("helper.py")).items) == []
+        assert codes((await one.pull("train.py")).items) == []
+        one.edit("helper.py", HELPER.replace(" / n", ""))
+        assert codes((await one.pull("helper.py")).items) == []
+        await one.asked_to_pull()
+        assert "LL102" in codes((await one.pull("train.py")).items)
 
 
 @pytest.mark.asyncio
