@@ -15,8 +15,9 @@ from types import ModuleType
 import pytest
 from test_fixtures import difference, expected_in, page_of, python_files, reported_in, rule_modules
 
+from losslint.engine import analyze_path
 from losslint.findings import Severity
-from losslint.registry import rules
+from losslint.registry import Rule, rules
 from losslint.selection import catalogue
 from losslint.toolcodes import TOOL_CODES
 
@@ -262,6 +263,18 @@ def test_messages_start_in_lower_case_and_have_no_final_stop() -> None:
                 wrong.append(f"{shown(path)}:{line}: {start or end}")
     assert wrong == []
     assert looked > 100
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
+def test_what_findings_say_is_in_style(rule: Rule) -> None:
+    """Over the real findings of its fixtures: messages and help that are put together escape a look at the code."""
+    wrong = []
+    for path in sorted((ROOT / "fixtures" / "rules" / rule.name).rglob("bad_*.py")):
+        for finding in analyze_path(path):
+            for said in filter(None, (finding.message, finding.help)):
+                if re.match(r"[A-Z][a-z]", said) or said.endswith(".") or said.count("`") % 2 or "  " in said:
+                    wrong.append(f"{shown(path)}: {said}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize("entry", catalogue(), ids=lambda entry: entry.name)
