@@ -67,6 +67,7 @@ from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.world import OptimizerStep, World
 from losslint.registry import Draft, Mark, Rule
 from losslint.remedies import Insert, Remedy, Where
 
@@ -78,12 +79,12 @@ def check(loop: Loop) -> Iterator[Draft]:
     world = loop.base
     if world.unclear or not world.backwards or not loop.in_step or any(step.framework for step in world.steps):
         return
-    steps = [step for step in world.steps if step.visit >= 0 and world.visits[step.visit].passage == 1]
-    held = [len(step.stale) for step in steps if step.fresh]
-    if len(held) < _ENOUGH_STEPS or held != sorted(set(held)):
+    steps = _first_steps(world)
+    if not _grow(steps):
         return
     # gradients that are kept only in a mode the user asks for are kept on purpose
-    if any(other.base.zeroings for other in loop.siblings if other is not loop):
+    others = [_first_steps(other.base) for other in loop.siblings if other is not loop and other.base.zeroings]
+    if any(other and not _grow(other) for other in others):
         return
     # a helper that zeroes and is called, but that the run did not get into, may do it
     if loop.calls_by_name({"zero_grad"}):
@@ -103,6 +104,17 @@ def check(loop: Loop) -> Iterator[Draft]:
         related=[Mark(world.steps[0].node, "the optimizer steps here", "")],
         remedies=partial(_remedies, loop),
     )
+
+
+def _first_steps(world: World) -> list[OptimizerStep]:
+    """The steps of the first pass."""
+    return [step for step in world.steps if step.visit >= 0 and world.visits[step.visit].passage == 1]
+
+
+def _grow(steps: list[OptimizerStep]) -> bool:
+    """Whether each step sees more old gradients than the one before it."""
+    held = [len(step.stale) for step in steps if step.fresh]
+    return len(held) >= _ENOUGH_STEPS and held == sorted(set(held))
 
 
 def _remedies(loop: Loop) -> Iterator[Remedy]:

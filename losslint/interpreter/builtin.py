@@ -54,7 +54,8 @@ def enumerated(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.
 def _zip(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     if args and all(isinstance(arg, (list, tuple)) for arg in args):
         return [tuple(items) for items in zip(*args, strict=False)]
-    lead = next((place for place, arg in enumerate(args) if isinstance(arg, (Loader, Chunks))), 0)
+    walked = [place for place, arg in enumerate(args) if isinstance(arg, (Loader, Chunks))]
+    lead = next(iter(walked or [place for place, arg in enumerate(args) if not isinstance(arg, RangeValue)]), 0)
 
     def wrap(place: int, item: Any) -> tuple[Any, ...]:
         others = [Tensor(node, ev.world.visit()) if ev.world.live else Unknown("zip", varies=True) for _ in args]
@@ -69,6 +70,8 @@ def _counted(ev: Evaluator, value: Any, place: int, other: Any) -> Any:
         return other
     numbers = [arithmetic.number(ev, argument) for argument in value.arguments]
     start = int(numbers[0].value) if len(numbers) > 1 and numbers[0] is not None else 0
+    if value.arguments[-1] is None:
+        return start + place
     stop = numbers[-1] if len(numbers) < 3 else None
     if stop is None or stop.value <= start:
         return Unknown("counter", varies=True)

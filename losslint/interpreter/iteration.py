@@ -128,7 +128,8 @@ def _range(ev: Evaluator, value: RangeValue, node: ir.For, role: LoopRole) -> It
             # a pass that is counted in windows is walked whole
             count = int(stop.value) if stop.kinds & BATCHES else min(int(stop.value), STEPS)
         return _windows(ev, start, count) if role.steps_itself else iter([start + i for i in range(count)])
-    if world.live or role.nested:
+    whole_pass = stop is not None and stop.kinds & BATCHES and not world.live and world.drawn <= 0
+    if (world.live or role.nested) and not whole_pass:
         key = arithmetic.static_key(upper)
         if key is None or not role.backward or not role.draws:
             count = 2 if stop is None else max(0, int(stop.value) - start)

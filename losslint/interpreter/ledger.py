@@ -153,6 +153,13 @@ class Loop:
                     return value / units.SCALE if value.numerator % units.SCALE == 0 else value
         return Fraction(1)
 
+    def is_summed(self, site: Site) -> bool:
+        """Whether a loss is a sum over its batch that is not divided by the batch's size on its way to the gradient."""
+        if site.reduction != "sum":
+            return False
+        unit = units.read(self.loss_weight(site.node)) if site.node in self.trained else None
+        return unit is None or unit.batch != 0
+
     @cached_property
     def trained(self) -> set[ir.Node]:
         """The places whose loss reaches a backward."""
@@ -191,6 +198,9 @@ class Loop:
     def _reference(self, site: Site, per_sample: bool) -> Fraction:
         """What counts as the loss itself. Over several batches a summed loss is compared with its mean per sample."""
         weight = self.loss_weight(site.node)
+        if site.reduction == "mean" and site.evidence >= 3 and weight.denominator % units.BATCH == 0:
+            # a mean that is divided by the batch size once more has too small a gradient: it says nothing of the loss
+            return weight * units.BATCH
         if site.reduction != "sum":
             return weight
         if not per_sample:
@@ -222,6 +232,8 @@ class Loop:
             and other.accumulated is not None
             and other.accumulated.node is added.node
             and other.division is not None
+            # an entry of the same list from another epoch is the same figure
+            and (reading.division is None or other.division.node is not reading.division.node)
             for other in self.readings
         )
 

@@ -312,7 +312,9 @@ def _subset_sampler(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node
 
 
 def _scaler(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
-    return Thing("scaler", "scaler", {"enabled": kwargs.get("enabled", True)})
+    enabled = kwargs.get("enabled", True)
+    ev.world.switched |= type(enabled) is Unknown
+    return Thing("scaler", "scaler", {"enabled": enabled})
 
 
 def _accelerator(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -365,6 +367,11 @@ def _counter(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Ca
 
 def _deque(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     return list(args[0]) if args and isinstance(args[0], (list, tuple)) else []
+
+
+def _count(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
+    """`itertools.count(start)`: a range without an end."""
+    return RangeValue((kwargs.get("start", args[0] if args else 0), None), node)
 
 
 def _islice(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -433,6 +440,7 @@ _LIBRARY: dict[str, builtin.Handler] = {
     "deepcopy": builtin.first,
     "chain": builtin.first,
     "islice": _islice,
+    "count": _count,
     "enumerate": builtin.enumerated,
     "range": builtin.range_of,
     "print": builtin.printed,

@@ -264,7 +264,7 @@ class Iteration:
 
 
 class RangeValue:
-    """`range(…)`, its arguments as values."""
+    """`range(…)`, its arguments as values; the last one is None where it has no end."""
 
     __slots__ = ("arguments", "node")
 

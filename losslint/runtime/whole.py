@@ -7,8 +7,9 @@ caller. It is meant for programs that are known to be harmless, and runs them in
 
 from __future__ import annotations
 
-import os
+import importlib
 import logging
+import os
 import re
 import signal
 import sys
@@ -67,7 +68,8 @@ class Shown:
 @dataclass(slots=True)
 class Record:
     """What one run did. `clips`: whether the gradients carried the AMP scale, at each clip. `retained`: the most
-    batches whose graphs were alive together. `reductions`: how the losses were reduced. `backwards`: the batch of each backward. `error`: the exception that ended the run."""
+    batches whose graphs were alive together. `reductions`: how the losses were reduced. `backwards`: the batch of each
+    backward. `error`: the exception that ended the run."""
 
     steps: list[Step] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
@@ -139,6 +141,11 @@ def run(
     return world.record
 
 
+def use_one_thread() -> None:
+    """Keeps torch from using more processors than one: the programs are tiny, and many run beside one another."""
+    torch.set_num_threads(1)
+
+
 class _World:
     def __init__(self, shape: Shape, gains: Sequence[float], window: int) -> None:
         self.shape = shape
@@ -174,7 +181,7 @@ class _World:
 
     def model(self) -> _Model:
         model = _Model(self.gains, self.seen)
-        model.gain.register_hook(lambda _: self.record.backwards.append(self.visit))
+        model.gain.register_hook(lambda _: self.record.backwards.append(self.visit))  # type: ignore[no-untyped-call]
         self.models.append(model)
         return model
 
@@ -188,7 +195,7 @@ class _World:
 
     def fit(self, module: Any) -> None:
         """Trains a LightningModule for one pass."""
-        import lightning
+        lightning = importlib.import_module("lightning")
 
         def log(_name: str, value: Any, *_: Any, **__: Any) -> None:
             self.show(_caller(), [value])
@@ -211,12 +218,13 @@ class _World:
 
     def loss(self, outputs: torch.Tensor, *_: Any, reduction: str = "mean", **__: Any) -> torch.Tensor:
         self.record.reductions.add(reduction)
-        reduced = {"mean": torch.mean, "sum": torch.sum, "none": lambda value: value * 1.0}[reduction](outputs)
-        if reduced.grad_fn is not None:
+        reduced = outputs.mean() if reduction == "mean" else outputs.sum() if reduction == "sum" else outputs * 1.0
+        graph: Any = reduced.grad_fn
+        if graph is not None:
             sentinel = _Sentinel()
-            reduced.grad_fn.metadata["losslint"] = sentinel
+            graph.metadata["losslint"] = sentinel
             self.alive.append(weakref.ref(sentinel))
-            del sentinel
+            del sentinel, graph
             self.record.retained = max(self.record.retained, sum(ref() is not None for ref in self.alive))
         return reduced
 
@@ -375,17 +383,16 @@ def _frameworks(text: str) -> Iterator[list[tuple[Any, str, Any]]]:
     as the weights have to be seen as they are."""
     replaced: list[tuple[Any, str, Any]] = []
     if "lightning" in text:
-        import lightning
-
+        lightning = importlib.import_module("lightning")
         for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.ERROR)
         replaced.append((lightning.Fabric, "clip_gradients", lambda *_, **__: None))
     if "accelerate" not in text:
         yield replaced
         return
-    import accelerate
-
-    replaced += [(accelerate.Accelerator, name, lambda *_, **__: None) for name in ("clip_grad_norm_", "clip_grad_value_")]
+    accelerate = importlib.import_module("accelerate")
+    for name in ("clip_grad_norm_", "clip_grad_value_"):
+        replaced.append((accelerate.Accelerator, name, lambda *_, **__: None))
     with mock.patch.dict(os.environ, {"ACCELERATE_USE_CPU": "true"}):
         try:
             yield replaced

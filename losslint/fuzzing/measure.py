@@ -1,0 +1,230 @@
+"""What a program does when it is run: its ledger in the static side's worlds, and whether the laws hold in another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from losslint import units
+from losslint.fuzzing.generate import generate
+from losslint.fuzzing.spec import Sizes
+from losslint.runtime import whole
+from losslint.runtime.whole import Record, Shape, Shown
+
+SCALE = whole.SCALE
+GAINS = (1000.0, 1370.0, 710.0, 1930.0, 530.0, 1210.0, 890.0, 1610.0)
+"""The loss of each batch: no simple multiples of one another."""
+EVEN = 1000.0
+
+_WORLDS = ((1, units.BATCHES, units.BATCH), (2, units.BATCHES, units.BATCH), (3, units.BATCHES, units.BATCH))
+_TAIL = (3, 7, units.BATCH // 2)
+_LAW_WINDOWS = (1, 2, 4)
+_LAW_SHAPE = Shape(8, 5, 5)
+_LAW_LOG = 4
+_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One run in a world that the static side has too. `shown` holds the numbers that are losses, and no others."""
+
+    window: int
+    shape: Shape
+    record: Record
+    shown: tuple[Shown, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A figure of a line in a world whose losses are all the same: reported / true at the largest window, and whether
+    it is a mean over the pass where the losses differ."""
+
+    line: int
+    position: int
+    by_window: dict[int, float]
+    is_mean: bool
+
+    @property
+    def value(self) -> float:
+        return self.by_window[max(self.by_window)]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that the runtime side says of one program with one setting of its flags.
+
+    `totals`: the weights of the steps of the first pass, over the loss's own weight, for each window. `uneven`: in some
+    pass some micro-batch has another weight than 1 / window, or is in no step or in several. `scaled_clip`: a clip saw
+    gradients with the AMP scale. `left`: micro-batches of an incomplete last window that reach no step of their pass;
+    `short`: it was stepped with less than the weight of a full one. `summed`: the loss is a sum over its batch.
+    `wrong_in_tail`: where the last window and the last batch are short, a figure is not the mean of equal losses.
+    """
+
+    flags: dict[str, bool]
+    worlds: tuple[World, ...]
+    totals: dict[int, tuple[float, ...]]
+    uneven: bool
+    figures: tuple[Factor, ...]
+    summed: bool
+    wrong_in_tail: bool
+    scaled_clip: bool
+    retained: int
+    left: int
+    short: bool
+    error: str
+
+
+def measure(seed: int) -> list[Measured]:
+    """Runs the program of a seed with every setting of its flags."""
+    program = generate(seed)
+    settings = product((False, True), repeat=len(program.flags))
+    return [_measure(seed, dict(zip(program.flags, values, strict=True))) for values in settings]
+
+
+def _run(seed: int, window: int, log: int, shape: Shape, gains: Sequence[float], flags: dict[str, bool]) -> Record:
+    program = generate(seed, Sizes(window, log, 2, shape.batch))
+    return whole.run(program.text, program.entry, flags, shape, gains, window)
+
+
+def _measure(seed: int, flags: dict[str, bool]) -> Measured:
+    losses = _places_of_losses(seed, flags)
+    worlds = []
+    for window, batches, last in (*_WORLDS, _TAIL):
+        shape = Shape(batches, units.BATCH, last)
+        record = _run(seed, window, units.LOG, shape, GAINS[:batches], flags)
+        worlds.append(World(window, shape, record, _only(record.shown, losses)))
+    records = {
+        window: _run(seed, window, _LAW_LOG, _LAW_SHAPE, [EVEN] * _LAW_SHAPE.batches, flags) for window in _LAW_WINDOWS
+    }
+    mixed = _run(seed, max(_LAW_WINDOWS), _LAW_LOG, _LAW_SHAPE, GAINS[: _LAW_SHAPE.batches], flags)
+    summed = records[1].reductions == {"sum"} and _is_summed(records[1])
+    reference = float(_LAW_SHAPE.batch) if summed else 1.0
+    totals = {
+        window: tuple(sum(step.weights) / reference for step in _first_pass(record))
+        for window, record in records.items()
+    }
+    uneven = any(_is_uneven(record, window, reference) for window, record in records.items())
+    left, short = _tail(worlds[-1])
+    error = next((record.error for record in (*records.values(), *(w.record for w in worlds)) if record.error), "")
+    return Measured(
+        flags,
+        tuple(worlds),
+        totals,
+        uneven,
+        tuple(_factors(records, mixed)),
+        summed,
+        _differs_in_tail(seed, flags, losses),
+        any(any(record.clips) for record in records.values()),
+        records[1].retained,
+        left,
+        short,
+        error,
+    )
+
+
+def _is_summed(record: Record) -> bool:
+    """Whether the loss that is trained on is a sum over its batch."""
+    steps = _first_pass(record)
+    return bool(steps) and sum(steps[0].weights) > 2
+
+
+def _places_of_losses(seed: int, flags: dict[str, bool]) -> set[tuple[int, int]]:
+    """Where losses are shown, by line and position: the numbers that double where every loss does."""
+    shape = Shape(units.BATCHES, units.BATCH, units.BATCH)
+    gains = GAINS[: shape.batches]
+    shown = _run(seed, 2, units.LOG, shape, gains, flags).shown
+    double = _run(seed, 2, units.LOG, shape, [2 * gain for gain in gains], flags).shown
+    return {
+        (one.line, position)
+        for one, other in zip(shown, double, strict=False)
+        for position, (value, twice) in enumerate(zip(one.numbers, other.numbers, strict=False))
+        if value and abs(twice - 2 * value) <= _TOLERANCE * abs(value)
+    }
+
+
+def _only(shown: Sequence[Shown], places: set[tuple[int, int]]) -> tuple[Shown, ...]:
+    found = []
+    for one in shown:
+        numbers = tuple(n for position, n in enumerate(one.numbers) if (one.line, position) in places)
+        if numbers:
+            found.append(Shown(one.line, one.visit, numbers))
+    return tuple(found)
+
+
+def _first_pass(record: Record) -> list[whole.Step]:
+    return [step for step in record.steps if step.visit < _LAW_SHAPE.batches]
+
+
+def _is_uneven(record: Record, window: int, reference: float) -> bool:
+    batches = _LAW_SHAPE.batches
+    for passage in range(max(1, record.visits // batches)):
+        steps = [step for step in record.steps if step.visit // batches == passage]
+        if len(steps) != batches // window:
+            return True
+        for place in range(batches):
+            for number, step in enumerate(steps):
+                wanted = reference / window if place // window == number else 0.0
+                if abs(step.weights[place] - wanted) > _TOLERANCE * reference:
+                    return True
+    return False
+
+
+def _tail(world: World) -> tuple[int, bool]:
+    """How many batches of the incomplete last window reach no step of their pass, and whether a step of it is short."""
+    batches = world.shape.batches
+    steps = [step for step in world.record.steps if step.visit < batches]
+    reached = {place for step in steps for place, weight in enumerate(step.weights) if weight}
+    tail = range(batches - batches % world.window, batches)
+    stepped = [step.visit for step in world.record.steps]
+    lengths = [
+        sum(before < visit <= step for visit in world.record.backwards)
+        for before, step in zip([-1, *stepped], stepped, strict=False)
+    ]
+    if stepped and stepped[-1] >= batches and set(lengths) == {world.window}:
+        # a gate that counts on over the end of a pass has whole windows all the same
+        tail = range(0)
+    left = len([place for place in tail if place not in reached and place in world.record.backwards])
+    last = [step for step in steps if step.visit == batches - 1]
+    usual = [sum(step.weights) for step in steps if step.visit < batches - 1]
+    short = bool(last and usual) and 0 < sum(last[-1].weights) < usual[0] * (1 - _TOLERANCE)
+    return left, short
+
+
+def _differs_in_tail(seed: int, flags: dict[str, bool], losses: set[tuple[int, int]]) -> bool:
+    window, batches, last = _TAIL
+    record = _run(seed, window, units.LOG, Shape(batches, units.BATCH, last), [EVEN] * batches, flags)
+    return any(abs(n / EVEN - 1) > _TOLERANCE for one in _only(record.shown, losses) for n in one.numbers)
+
+
+def _factors(records: dict[int, Record], mixed: Record) -> list[Factor]:
+    """Every figure of the first pass: the last number of each place that shows one."""
+    batches = _LAW_SHAPE.batches
+    mean = sum(GAINS[:batches]) / batches
+    high = max(records)
+    double = {window: _by_place(record.shown) for window, record in records.items()}
+    differing = _by_place(mixed.shown)
+    found = []
+    for place, value in double[high].items():
+        other = differing.get(place)
+        if other is None or abs(other - value) <= _TOLERANCE * abs(value):
+            continue
+        by_window = {window: places[place] / EVEN for window, places in double.items() if place in places}
+        if len(by_window) == len(records):
+            # one that is shown several times in a pass is not a figure of the pass
+            running = len([one for one in mixed.shown if one.line == place[0] and one.visit < batches]) > 1
+            is_mean = running or abs(other / mean - value / EVEN) <= 10 * _TOLERANCE * abs(value / EVEN)
+            found.append(Factor(place[0], place[1], by_window, is_mean))
+    return found
+
+
+def _by_place(shown: Sequence[Shown]) -> dict[tuple[int, int], float]:
+    places: dict[tuple[int, int], float] = {}
+    for one in shown:
+        if one.visit < _LAW_SHAPE.batches:
+            for position, number in enumerate(one.numbers):
+                places[one.line, position] = number
+        elif one.line == 0:
+            # what is returned at the end: the figure of the first pass comes first
+            places[0, 0] = one.numbers[0]
+    return places

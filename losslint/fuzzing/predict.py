@@ -1,0 +1,149 @@
+"""What the static side says of a program: its ledger in every world, its findings, and why it judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from losslint import units
+from losslint.engine import analyze, project_of
+from losslint.findings import Finding, Severity
+from losslint.interpreter import silence
+from losslint.interpreter.explore import Explorer
+from losslint.interpreter.ledger import Loop
+from losslint.interpreter.program import Program
+from losslint.interpreter.values import Atom, Exact
+from losslint.interpreter.world import Contribution, World
+from losslint.lowering import ir
+from losslint.lowering.positions import locate
+from losslint.registry import rules
+from losslint.source import ProjectRoots, SourceFile
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step of the first pass: after how many batches, and the weight of each batch in it."""
+
+    visit: int
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure of the first pass, by the line that shows it (0: returned), and the weight of each batch in it."""
+
+    line: int
+    visit: int
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """One world of one fork."""
+
+    window: int
+    batches: int
+    last: int
+    steps: tuple[Step, ...]
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """One loop in one fork: its ledgers, the reasons why its gradients are not judged (none where they are), by the
+    line that shows it why a figure is not, and why the end of a pass is not."""
+
+    ledgers: tuple[Ledger, ...]
+    silent: tuple[str, ...]
+    open_figures: tuple[tuple[int, str], ...]
+    open_tail: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """All that the static side says of one program."""
+
+    forks: tuple[Fork, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The reasons of all forks."""
+        return tuple(dict.fromkeys(reason for fork in self.forks for reason in fork.silent))
+
+
+def predict(text: str, scale: float) -> Prediction:
+    """Reads a program. Where a weight carries the AMP scale, it is `scale`."""
+    source = SourceFile(Path("/nowhere/program.py"), "program.py", text)
+    analysis = analyze(source, ProjectRoots(()), rules(), Severity.INFO)
+    home = project_of(ProjectRoots(()))
+    loops = Explorer(Program(home, home.add(source))).explore()
+    forks = tuple(
+        Fork(tuple(_ledgers(loop, scale)), silence.reasons(loop), _open(loop), silence.tail_reasons(loop))
+        for loop in loops
+    )
+    return Prediction(forks, analysis.findings, analysis.notes)
+
+
+def _open(loop: Loop) -> tuple[tuple[int, str], ...]:
+    open_figures = [(reading.figure, reason) for reading, reason in silence.open_readings(loop)]
+    lines = _lines(loop, [figure.node for figure, _ in open_figures])
+    returned = ("return", "append")
+    return tuple(
+        (0 if figure.sink in returned else lines.get(id(figure.node), -1), reason) for figure, reason in open_figures
+    )
+
+
+def _lines(loop: Loop, nodes: list[ir.Node]) -> dict[int, int]:
+    return {node: place.start_line for node, place in locate(loop.program.module, nodes).items()}
+
+
+def _ledgers(loop: Loop, scale: float) -> Iterable[Ledger]:
+    for length, world in loop.worlds.items():
+        yield _ledger(loop, world, length, units.BATCHES, units.BATCH, scale)
+    if loop.window is not None:
+        tail = loop.tail
+        yield _ledger(loop, tail, tail.settings.window, tail.settings.batches, units.BATCH // 2, scale)
+
+
+def _ledger(loop: Loop, world: World, window: int, batches: int, last: int, scale: float) -> Ledger:
+    lines = _lines(loop, [figure.node for figure in world.figures])
+    steps = []
+    for step in world.steps:
+        if 0 <= step.visit < batches:
+            held = _summed((*step.fresh, *step.stale))
+            steps.append(Step(step.visit, _by_place(world, held, batches, scale)))
+    figures = []
+    returned = "return" if any(figure.sink == "return" for figure in world.figures) else "append"
+    for figure in world.figures:
+        at_end = figure.sink == returned
+        if figure.sink in {"append", "return", "held"} - {returned} or (figure.visit >= batches and not at_end):
+            continue
+        line = 0 if at_end else lines.get(id(figure.node), -1)
+        figures.append(Figure(line, figure.visit, _by_place(world, figure.weights, batches, scale)))
+    return Ledger(window, batches, last, tuple(steps), tuple(figures))
+
+
+def _summed(contributions: Iterable[Contribution]) -> dict[Atom, Exact]:
+    held: dict[Atom, Exact] = {}
+    for contribution in contributions:
+        held[contribution.atom] = held.get(contribution.atom, 0) + contribution.weight
+    return held
+
+
+def _by_place(world: World, weights: dict[Atom, Exact], batches: int, scale: float) -> tuple[float, ...]:
+    """The weight of all items of a batch together, by the place of the batch in its pass."""
+    found = [0.0] * batches
+    for (_, visit), weight in weights.items():
+        if visit < 0:
+            continue
+        found[world.visits[visit].place % batches] += _scaled(Fraction(weight), scale)
+    return tuple(found)
+
+
+def _scaled(weight: Fraction, scale: float) -> float:
+    unit = units.read(weight)
+    return float(weight) * (scale / units.SCALE) ** unit.scale if unit is not None else 0.0
