@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from losslint.check import Report
 from losslint.commands.shared import Exit, misuse, say
 from losslint.findings import Finding, Outcome
 from losslint.progress import ProgressBar
+from losslint.runtime.emit import EmitError, script
 from losslint.runtime.ledger import Portrait
 from losslint.runtime.pictures import picture
 from losslint.runtime.plot import PlotError, draw
@@ -83,7 +85,7 @@ def verified(report: Report, options: argparse.Namespace) -> Report | int:
         return (
             _plot(finding, portrait, options.plot) if options.emit is None else _emit(finding, portrait, options.emit)
         )
-    except (VerifierError, PlotError, _PlaceError) as error:
+    except (VerifierError, PlotError, EmitError, _PlaceError) as error:
         return misuse(str(error))
 
 
@@ -155,7 +157,18 @@ def _lines(numbers: Sequence[int]) -> str:
 
 
 def _emit(finding: Finding, portrait: Portrait, target: str) -> int:
-    raise NotImplementedError
+    claim = next((rule.claim for rule in selection.rules() if rule.code == finding.code), None)
+    assert claim is not None
+    text = script(finding, claim, portrait, source.load(finding.path))
+    if target == "-":
+        sys.stdout.write(text)
+        return Exit.CLEAN
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EmitError(f"`{target}`: {(error.strerror or 'cannot be written').lower()}") from error
+    say(f"wrote `{target}`")
+    return Exit.CLEAN
 
 
 def _plot(finding: Finding, portrait: Portrait, target: Path) -> int:

@@ -1,0 +1,327 @@
+"""A script that shows one bug with torch alone: the user's statements, a tiny world around them, and two numbers."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+
+from losslint.claims import Claim
+from losslint.findings import Finding
+from losslint.runtime.ledger import Excerpt, Portrait
+
+_WORLD = """\
+import contextlib
+import re
+import weakref
+
+import torch
+import torch.utils.data
+from torch.nn.modules.loss import _Loss
+from torch.optim import optimizer as optim
+
+WINDOW, SIZES = {window}, {sizes}  # micro-batches a step; items of each batch of a pass
+gain = torch.nn.Parameter(torch.ones(sum(SIZES)))  # the loss of item i is gain[i], so gain.grad[i] is its weight
+state = {{"batch": 0, "drawn": 0}}
+steps, clips, shown, printed, losses, calls, alive = [], [], [], [], [], [], []
+keeps = {keeps}  # losses are held on to
+
+
+def part():
+    first = sum(SIZES[: state["batch"]])
+    return slice(first, first + SIZES[state["batch"]])
+
+
+def reduced(reduction="mean"):
+    alive.append(sum(mark() is not None for *_, mark in losses))
+    made = getattr(gain[part()] * 1.0, reduction)() if reduction != "none" else gain[part()] * 1.0
+    mark = type("Mark", (), {{}})()
+    if made.grad_fn is not None: made.grad_fn.metadata["mark"] = mark
+    losses.append((made if keeps else None, made.detach().clone(), weakref.ref(mark)))
+    return made
+
+
+class Anything:
+    def __init__(self, *_, **__): pass
+    def __getattr__(self, name):
+        if name.startswith("__"): raise AttributeError(name)
+        return reduced() if name == "loss" else Anything()
+    def __call__(self, *_, **__): return Anything()
+    def __getitem__(self, _): return Anything()
+    def __iter__(self): return iter([type(self)() for _ in range({fields})])
+    def __enter__(self): return self
+    def __exit__(self, *_): return False
+    def __eq__(self, _): return True
+    __hash__ = object.__hash__
+
+
+class Batch(Anything):
+    shape = property(lambda self: (SIZES[state["batch"]], 1))
+    def size(self, *_): return SIZES[state["batch"]]
+    __len__ = numel = size
+    def to(self, *_, **__): return self
+    def __rmul__(self, other): return other * (torch.arange(other.numel()) == 0)  # a mask that leaves one item
+    cuda = float = long = to
+
+
+class Loader(Anything):
+    def __init__(self, count=len(SIZES)): self.count, self.dataset = count, range(sum(SIZES[:count]))
+    def __len__(self): return self.count
+    def __iter__(self):
+        for state["batch"] in range(self.count):
+            state["drawn"] += 1
+            yield Batch()
+
+
+class Model(Anything):
+    def parameters(self): return iter([gain])
+
+
+def criterion(*_, reduction="mean", **__): return reduced(reduction)
+def clip(*_, **__): clips.append(gain.grad.clone())
+def before_step(*_): steps.append((state["drawn"], gain.grad.clone()))
+def after_step(*_): gain.data.copy_(start)
+def show(value):
+    shown.append((state["drawn"], float(value)))
+    return value
+
+
+optim.register_optimizer_step_pre_hook(before_step)
+optim.register_optimizer_step_post_hook(after_step)
+torch.utils.data.DataLoader = lambda *_, **__: Loader()
+torch.nn.parallel.DistributedDataParallel = lambda model, **_: model
+torch.nn.Module.parameters = Model.parameters
+torch.nn.Module.__call__ = lambda self, *_, **__: reduced(self.reduction) if isinstance(self, _Loss) else Anything()
+torch.nn.utils.clip_grad_norm_ = torch.nn.utils.clip_grad_value_ = clip
+torch.autocast = torch.amp.autocast = torch.cuda.amp.autocast = lambda *_, **__: contextlib.nullcontext()
+for name in ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits"):
+    setattr(torch.nn.functional, name, criterion)
+"""
+_SCALER = """\
+class Scaler(torch.amp.GradScaler):
+    def __init__(self, *_, **__):
+        super().__init__("cpu", init_scale=1024.0)
+        self.scale(torch.ones(1))
+    def unscale_(self, optimizer):
+        calls.append("unscale_")
+        with contextlib.suppress(RuntimeError): super().unscale_(optimizer)  # a second call is an error
+    def step(self, optimizer, *_):
+        calls.append("step")
+        super().step(optimizer)
+        super().update()
+    def update(self, *_): calls.append("update")
+
+
+torch.amp.GradScaler = torch.cuda.amp.GradScaler = Scaler
+"""
+_ACCELERATOR = """\
+class Accelerator:  # what accelerate does: divides by the window, and steps at its end
+    def __init__(self, *_, **__): self.seen, self.sync_gradients = 0, True
+    def prepare(self, *parts):
+        for one in parts:
+            if isinstance(one, torch.optim.Optimizer):
+                step, zero = one.step, one.zero_grad
+                one.step = lambda *_, step=step: self.sync_gradients and step()
+                one.zero_grad = lambda *_, zero=zero: self.sync_gradients and zero()
+        return parts if len(parts) > 1 else parts[0]
+    @contextlib.contextmanager
+    def accumulate(self, *_):
+        self.seen += 1
+        self.sync_gradients = self.seen % WINDOW == 0 or state["batch"] + 1 == len(SIZES)
+        yield
+    def backward(self, loss, **_): (loss / WINDOW).backward()
+    def __getattr__(self, _): return Anything()
+"""
+_RUN = '''\
+def run(change=None, scale=1.0):
+    """The figure of the first pass, in a run in which all losses are `scale`, and those of batch `change` twice that."""
+    global start
+    for kept in (steps, clips, shown, printed, losses, calls, alive): kept.clear()
+    state.update(batch=0, drawn=0)
+    start = torch.full_like(gain, scale)
+    if change is not None: start[sum(SIZES[:change]) : sum(SIZES[: change + 1])] *= 2
+    gain.data.copy_(start)
+    gain.grad = None
+    main()
+    first_pass = [value for drawn, value in shown if drawn <= len(SIZES)]
+    return first_pass[-1:] or [value for _, value in shown[:1]]
+'''
+
+_MEASURES: Mapping[Claim, tuple[str, str]] = {
+    Claim.GRADIENT_SCALE: ("run()\nmeasured = steps[min(1, len(steps) - 1)][1].sum().item()", "1.0"),
+    Claim.MICRO_BATCH_RATIO: (
+        "run()\nweights = [w.sum().item() for w in steps[0][1].split(SIZES) if w.any()]\n"
+        "measured = max(weights) / min(weights)",
+        "1.0",
+    ),
+    Claim.LEFT_OVER: (
+        "run()\nmeasured = float(len(SIZES) - max(drawn for drawn, _ in steps if drawn <= len(SIZES)))",
+        "0.0",
+    ),
+    Claim.SHORT_WINDOW: (
+        "run()\nof_pass = [grad.sum().item() for drawn, grad in steps if drawn <= len(SIZES)]\n"
+        "measured = of_pass[-1] / of_pass[0]",
+        "1.0",
+    ),
+    Claim.FIRST_WINDOW: ("run()\nmeasured = steps[0][0] / (steps[1][0] - steps[0][0])", "1.0"),
+    Claim.SURVIVING_SHARE: (
+        "run()\nmeasured = sum(bool(w.any()) for w in steps[0][1].split(SIZES)) / steps[0][0]",
+        "1.0",
+    ),
+    Claim.ITEM_RATIO: (
+        "run()\nweights = steps[0][1][steps[0][1] > 0]\nmeasured = (weights.max() / weights.min()).item()",
+        "1.0",
+    ),
+    Claim.MASKED_SHARE: ("run()\nmeasured = steps[0][1].sum().item()", "1.0"),
+    Claim.STALE_GRADIENT: (
+        "run()\nmeasured = float(sum(bool(grad.split(SIZES)[now - 2].any()) for now, grad in steps[1 : len(SIZES)]))",
+        "0.0",
+    ),
+    Claim.CLIPPED_SCALE: ("run()\nmeasured = (clips[0].sum() / steps[0][1].sum()).item()", "1.0"),
+    Claim.SCALER_ORDER: (
+        'run()\nmeasured = {name: calls.count(name) / len(steps) for name in ("unscale_", "step", "update")}',
+        '{"unscale_": 1.0, "step": 1.0, "update": 1.0}',
+    ),
+    Claim.FIGURE_SCALE: ("(measured,) = run()", "1.0"),
+    Claim.FIGURE_SHARE: ("(measured,) = run()", "1.0"),
+    Claim.FIGURE_BATCHES: (
+        "(base,) = run()\nmeasured = sum(run(batch) != [base] for batch in range(len(SIZES))) / len(SIZES)",
+        "1.0",
+    ),
+    Claim.FIGURE_LAST_BATCH: (
+        "(base,) = run()\nfirst, last = ((run(b)[0] - base) / SIZES[b] for b in (0, len(SIZES) - 1))\n"
+        "measured = last / first",
+        "1.0",
+    ),
+    Claim.FIGURE_CURVE: ("measured = run(scale=2.0)[0] / (2 * run()[0])", "1.0"),
+    Claim.FIGURE_PAIR: (
+        'run()\n*_, train, validation = map(float, re.findall(r"[0-9.]+", printed[0]))\nmeasured = train / validation',
+        "1.0",
+    ),
+    Claim.GRAPHS_ALIVE: ("run()\nmeasured = float(max(alive))", "0.0"),
+    Claim.LOSS_CHANGED: ("run()\nmade, value, _ = losses[0]\nmeasured = (made.detach() / value).item()", "1.0"),
+}
+"""How the number of a claim is read off in the script, and what it should be."""
+
+_FIGURES = frozenset(claim for claim in _MEASURES if claim.name.startswith("FIGURE") and claim is not Claim.FIGURE_PAIR)
+
+_STUBS = {
+    "model": "Model()",
+    "loader": "Loader()",
+    "optimizer": "torch.optim.SGD([gain], lr=0.1)",
+    "scaler": "Scaler()",
+    "criterion": "criterion",
+    "anything": "Anything()",
+}
+
+
+class EmitError(Exception):
+    """A finding that no script can show; the message is for the user."""
+
+
+def script(finding: Finding, claim: Claim, portrait: Portrait, lines: Sequence[str]) -> str:
+    """The script for a finding in a file of these `lines`. Raises `EmitError`.
+
+    It prints what the number of the claim is and what it should be, and needs nothing but torch.
+    """
+    excerpt = portrait.excerpt
+    if excerpt is None or claim not in _MEASURES:
+        raise EmitError(f"what {finding.code} claims cannot be shown by a script")
+    measure, expected = _MEASURES[claim]
+    source = _with_figure(excerpt.source, portrait, lines) if claim in _FIGURES else excerpt.source
+    text = "\n".join(_parts(finding, claim, portrait, excerpt, source, measure, expected))
+    return re.sub(r"\n{3,}", "\n\n", text) + "\n"
+
+
+def _parts(
+    finding: Finding, claim: Claim, portrait: Portrait, excerpt: Excerpt, source: str, measure: str, expected: str
+) -> Iterator[str]:
+    place = f"{finding.path}:{finding.range.start_line}"
+    yield f'"""{finding.code} {finding.name} at {place}, shown with torch alone. Written by losslint.\n'
+    yield from textwrap.wrap(finding.message.replace("\\", "/").replace('"""', "'''"), 110)
+    yield '"""\n'
+    shape = portrait.shape
+    sizes = [shape.batch_size] * (shape.batches - 1) + [shape.last_batch]
+    if claim in (Claim.FIGURE_BATCHES, Claim.STALE_GRADIENT):
+        sizes = sizes[:4]
+    if claim in (Claim.FIGURE_LAST_BATCH, Claim.FIGURE_SHARE):
+        sizes[-1] = 3
+    if claim is Claim.ITEM_RATIO:
+        sizes = [shape.batch_size if number % 2 else shape.batch_size // 4 for number in range(shape.batches)]
+    taken = _taken(source, excerpt)
+    keeps = claim is Claim.LOSS_CHANGED
+    yield _freed(_WORLD.format(window=shape.window, sizes=_sizes(sizes), fields=_fields(source), keeps=keeps), taken)
+    if "caler" in source:
+        yield _freed(f"\n{_SCALER}", taken)
+    if "Accelerator" in excerpt.stubs:
+        yield _freed(f"\n{_ACCELERATOR}", taken)
+    yield "\n# what the statements import, and stand-ins for the names that they leave open"
+    yield from excerpt.imports
+    for name, role in excerpt.stubs.items():
+        if role == "number":
+            yield f"{name} = {excerpt.values.get(name, 1.0):g}"
+        elif name not in ("criterion", "Accelerator"):
+            # as many batches as in training would hide what counts the wrong ones
+            other = role == "loader" and re.search("val|test|eval", name)
+            yield f"{name} = Loader(7)" if other else f"{name} = {_STUBS[role]}"
+    if claim is Claim.FIGURE_PAIR:
+        yield "print_, print = print, lambda *words, **_: printed.append(' '.join(map(str, words)))"
+    yield f"\n\n# the statements of {finding.path}"
+    main = "main_" if "main" in taken else "main"
+    if excerpt.call:
+        yield f"{source}\n\n\ndef {main}():\n    {excerpt.call}"
+    else:
+        yield f"def {main}():\n{textwrap.indent(source, '    ')}"
+    yield _freed(f"\n\n{_RUN}\n\n{measure}", taken)
+    say = "print_" if claim is Claim.FIGURE_PAIR else "print"
+    yield f'{say}("{claim.value}")'
+    yield f'{say}("expected", {expected})'
+    yield f'{say}("measured", measured)'
+
+
+_OWN = frozenset(
+    "state steps clips shown printed losses calls alive keeps gain part reduced show run main start clip before_step "
+    "after_step optim measured Batch Loader Model Scaler Anything".split()
+)
+"""The names of the world, which give way to those of the user's statements."""
+
+
+def _taken(source: str, excerpt: Excerpt) -> list[str]:
+    defined = {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    return sorted(_OWN & (defined | set(excerpt.stubs)))
+
+
+def _freed(text: str, taken: Sequence[str]) -> str:
+    """A piece of the world without the names that are taken."""
+    for name in taken:
+        text = re.sub(rf"\b{name}\b", f"{name}_", text)
+    return text
+
+
+def _sizes(sizes: list[int]) -> str:
+    first, last = sizes[0], sizes[-1]
+    if sizes == [first] * (len(sizes) - 1) + [last]:
+        return f"[{first}] * {len(sizes) - 1} + [{last}]"
+    return repr(sizes)
+
+
+def _fields(source: str) -> int:
+    """Into how many parts the statements take a batch."""
+    found = [2]
+    for node in ast.walk(ast.parse(source)):
+        target = node.target if isinstance(node, ast.For) else None
+        if isinstance(target, ast.Tuple) and isinstance(node, ast.For):
+            inner = [one for one in target.elts if isinstance(one, ast.Tuple)]
+            called = isinstance(node.iter, ast.Call) and ast.unparse(node.iter.func).endswith(("enumerate", "zip"))
+            found += [len(one.elts) for one in inner] if called else [len(target.elts)]
+    return max(found)
+
+
+def _with_figure(source: str, portrait: Portrait, lines: Sequence[str]) -> str:
+    """The statements with the figure handed to `show` on its way; raises `EmitError` where it is not among them."""
+    curve = portrait.curve
+    line = lines[curve.line - 1] if curve is not None and 0 < curve.line <= len(lines) else None
+    if curve is None or line is None or line not in source.split("\n") or curve.label not in line:
+        raise EmitError("the reported figure is not among the statements that a script can take over")
+    return source.replace(line, f"show({curve.label})".join(line.split(curve.label, 1)), 1)
