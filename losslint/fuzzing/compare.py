@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from losslint.findings import Finding, Severity
+from losslint.findings import Finding, Outcome, Severity
 from losslint.fuzzing.generate import Program, generate
 from losslint.fuzzing.measure import GAINS, SCALE, Factor, Measured, World, measure
 from losslint.fuzzing.predict import Fork, Ledger, Prediction, predict
 from losslint.registry import rules
+from losslint.runtime import judge
 
 GRADIENT = frozenset("LL101 LL102 LL103 LL104 LL105 LL108 LL109 LL301 LL302 LL401 LL402 LL403 LL901 LL903".split())
 REPORT = frozenset("LL201 LL202 LL203 LL204 LL205 LL207 LL208 LL211 LL212".split())
@@ -62,11 +64,27 @@ class _Judge:
         self._gradient_law()
         self._report_law()
         self._tail()
+        self._verdicts()
         # of gradients that are never unscaled, the step is the bug
         if not self._found(frozenset({"LL302"})):
             clipped = any(one.scaled_clip for one in self.measured)
             self._expect("LL303", clipped, Severity.WARNING, "a clip of scaled gradients")
         self._expect("LL210", any(one.retained > 2 for one in self.measured), Severity.WARNING, "retained graphs")
+
+    # ------------------------------------------------------------ the verifier
+
+    def _verdicts(self) -> None:
+        """The verifier, which cuts its slice out of the program, must confirm each finding or say why it cannot."""
+        for finding in self.prediction.findings:
+            if finding.severity < Severity.WARNING or judge.claim_of(finding.code) is None:
+                continue
+            self.checks += 1
+            verdict = judge.verify(finding, self.program.text, Path("program.py"))
+            if verdict.outcome is Outcome.REFUTED:
+                line = finding.range.start_line
+                self.wrong.append(f"refuted: {finding.code} in line {line}, {verdict.measured} measured")
+            elif verdict.reason is not None:
+                self.silent.append(f"the verifier is inconclusive: {verdict.reason.value}")
 
     # ------------------------------------------------------------ findings
 

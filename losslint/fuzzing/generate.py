@@ -72,13 +72,16 @@ class _Base(_Lines):
         self.spec = spec
         self.sizes = sizes
         self.flags: set[str] = set()
+        self.inside_helper = False
 
     def own(self, name: str) -> str:
         """A thing that outlives a call: an attribute in a method."""
-        return f"self.{name}" if self.spec.frame == "method" else name
+        return f"self.{name}" if self.spec.frame == "method" and not self.inside_helper else name
 
     def setting(self, name: str) -> str:
         """How the code spells one of its numbers."""
+        if self.inside_helper:
+            return name
         if self.spec.settings == "args":
             return self.own(f"args.{name}")
         return name.upper() if self.spec.frame == "script" else self.own(name)
@@ -144,15 +147,11 @@ class _Writer(_Base):
 
     @cached_property
     def helper(self) -> str:
+        """What stands in a function of its own: the loss, or the update where it needs nothing but its arguments."""
         spec = self.spec
-        inside = spec.scale in ("by_index", "by_batches", "after", "at_loss", "helper") or self.branch != "none"
-        if spec.helper == "step" and (inside or spec.amp == "optional" or self.needs_index):
+        if spec.helper == "update" and (spec.framework != "plain" or spec.amp in ("optional", "disabled")):
             return "inline"
         return spec.helper
-
-    @cached_property
-    def needs_index(self) -> bool:
-        return self.spec.tail == "true_length"
 
     @cached_property
     def branch(self) -> str:
@@ -350,6 +349,34 @@ class _Writer(_Base):
             with self.block("def accumulate_gradients(loss, steps):"):
                 self.add("(loss / steps).backward()")
             self.add("", "")
+        if self.helper == "loss":
+            self._loss_helper()
+        if self.helper == "update":
+            self._update_helper()
+
+    def _loss_helper(self) -> None:
+        made = self.loss_expression("outputs", "targets", "inputs", "criterion")
+        with self.block(f"def compute_loss({', '.join(self._loss_arguments('model', 'criterion'))}):"):
+            self.add("outputs = model(inputs)", f"return {made}")
+        self.add("", "")
+
+    def _loss_arguments(self, model: str, criterion: str) -> list[str]:
+        given = [] if self.spec.criterion in ("functional", "module") and self.spec.frame != "script" else [criterion]
+        given = [] if self.spec.criterion == "functional" else given
+        return [model, "inputs", "targets", *given]
+
+    def _update_helper(self) -> None:
+        self.inside_helper = True
+        with self.block(f"def update({', '.join(self._update_arguments())}):"):
+            self._update_now()
+        self.inside_helper = False
+        self.add("", "")
+
+    def _update_arguments(self) -> list[str]:
+        """The names that an update needs, as parameters inside the helper and as arguments outside."""
+        names = ["model", "optimizer", *(["scaler"] if self.uses_scaler else [])]
+        steps = [self.window] if self.spec.scale == "gradients" else []
+        return [*map(self.own, names), *steps]
 
     def _special_backward(self) -> bool:
         return self.uses_scaler or self.spec.framework != "plain"
@@ -444,7 +471,7 @@ class _Writer(_Base):
         batch = "(inputs, targets)"
         if spec.iteration == "inner":
             self.add(f"batches = iter({loader})")
-            with self.block(f"for update in range(len({loader}) // {self.window}):"):
+            with self.block(f"for group in range(len({loader}) // {self.window}):"):
                 with self.block(f"for micro in range({self.window}):"):
                     self.add("inputs, targets = next(batches)")
                     self._body()
@@ -499,14 +526,17 @@ class _Writer(_Base):
         loss = spec.loss
         context = self._autocast()
         model = self.own("model")
+        forward = [f"outputs = {model}(inputs)"]
         made = self.loss_expression("outputs", "targets", "inputs", self.criterion)
+        if self.helper == "loss":
+            forward, made = [], f"compute_loss({', '.join(self._loss_arguments(model, self.criterion))})"
         if spec.scale == "at_loss":
             made = f"{made} / {self.window}"
         if context:
             with self.block(f"with {context}:"):
-                self.add(f"outputs = {model}(inputs)", f"{loss} = {made}")
+                self.add(*forward, f"{loss} = {made}")
         else:
-            self.add(f"outputs = {model}(inputs)", f"{loss} = {made}")
+            self.add(*forward, f"{loss} = {made}")
         if self.branch == "skip_nan":
             with self.block(f"if torch.isnan({loss}):"):
                 self.add('print("skipping a batch that is not a number")', "continue")
@@ -739,6 +769,14 @@ class _Writer(_Base):
                 self._update()
 
     def _update(self) -> None:
+        if self.helper == "update":
+            self.add(f"update({', '.join(self._update_arguments())})")
+        else:
+            self._update_now()
+        if self._summed and self.spec.divisor == "steps":
+            self.add("num_updates += 1")
+
+    def _update_now(self) -> None:
         spec = self.spec
         optimizer, scaler = self.own("optimizer"), self.own("scaler")
         scales = self.uses_scaler
@@ -766,8 +804,6 @@ class _Writer(_Base):
             self.add(clip)
         if spec.zero == "after" or (spec.zero in ("every", "start", "early") and self.accumulates):
             self._zero()
-        if self._summed and spec.divisor == "steps":
-            self.add("num_updates += 1")
 
     def _step(self, optimizer: str, scaler: str, scales: bool) -> None:
         spec = self.spec

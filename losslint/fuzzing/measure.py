@@ -181,9 +181,10 @@ def _tail(world: World) -> tuple[int, bool]:
         sum(before < visit <= step for visit in world.record.backwards)
         for before, step in zip([-1, *stepped], stepped, strict=False)
     ]
-    if stepped and stepped[-1] >= batches and set(lengths) == {world.window}:
-        # a gate that counts on over the end of a pass has whole windows all the same
-        tail = range(0)
+    following = next((step for step in world.record.steps if step.visit >= batches), None)
+    if following is not None and set(lengths) == {world.window}:
+        # a gate that counts on over the end of a pass has whole windows all the same, if nothing zeroes in between
+        reached |= {place for place in tail if following.weights[place]}
     left = len([place for place in tail if place not in reached and place in world.record.backwards])
     last = [step for step in steps if step.visit == batches - 1]
     usual = [sum(step.weights) for step in steps if step.visit < batches - 1]

@@ -113,7 +113,7 @@ def draw(seed: int) -> Spec:
         clip=clip,
         zero=zero,
         zero_call=one(optimizer=8, model=2, none=1),
-        helper=one(inline=7, loss=2, step=2, update=2),
+        helper=one(inline=7, loss=2, update=2),
         criterion=one(module=5, local=3, functional=3, parameter=1),
         reduction=one(mean=12, sum=1, none_mean=1, sum_divided=1),
         accumulator=accumulator,
