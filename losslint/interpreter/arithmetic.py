@@ -347,6 +347,7 @@ def _sum(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Node) -> Any:
         state = (
             max(first.state, second.state) if GRAPH in (first.state, second.state) else min(first.state, second.state)
         )
+        state = ev.world.state_of_result(state)
         return Linear(weights, steps, state, first.vector or second.vector, first.notes | second.notes)
     form = first if first is not None else second
     assert form is not None
@@ -359,7 +360,7 @@ def _sum(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Node) -> Any:
         return Unknown("sum", varies=True, tainted=True)
     # a number, or another term of the loss: the weights of what is followed stay
     notes = form.notes if number(ev, other) is not None or other is None else form.notes | {"another term"}
-    return Linear(form.weights, form.steps, form.state, form.vector, notes)
+    return Linear(form.weights, form.steps, ev.world.state_of_result(form.state), form.vector, notes)
 
 
 def merged(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...]:

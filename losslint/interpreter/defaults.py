@@ -48,11 +48,13 @@ def number_of(program: Program, node: ir.Node) -> int | None:
 
 
 def named_number(program: Program, name: str) -> Known | None:
-    """The number that a variable, parameter, option or field of this name is given."""
-    for found, node in _constants(program):
-        if found == name and isinstance(node.value, int) and not isinstance(node.value, bool) and node.value > 0:
-            return Known(name, node.value, node)
-    return None
+    """The number that a variable, parameter, option or field of this name is given; None where it is given several."""
+    given = [
+        Known(name, node.value, node)
+        for found, node in _constants(program)
+        if found == name and isinstance(node.value, int) and not isinstance(node.value, bool) and node.value > 0
+    ]
+    return given[0] if len({known.value for known in given}) == 1 else None
 
 
 def _constants(program: Program) -> Iterator[tuple[str, ir.Const]]:

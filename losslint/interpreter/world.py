@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from losslint import units
 from losslint.interpreter.values import (
     AMP,
+    DETACHED,
     GRAPH,
     WINDOW,
     Atom,
@@ -87,7 +88,7 @@ class Zeroing(NamedTuple):
 
 class Event(NamedTuple):
     """Anything else in the order of the step: `clip`, `unscale`, `update`, `schedule` (its flag says that a framework
-    rescales it), `train`, `eval`, `mode` (one of them). `live`: inside a loop over batches; `passage`: the pass that it
+    rescales it), `train`, `eval`, `mode` (one of them), `epoch` (a sampler is told its number). `live`: inside a loop over batches; `passage`: the pass that it
     belongs to."""
 
     kind: str
@@ -265,6 +266,12 @@ class World:
         """Where a generator was gone through again: its path, and where that was done before."""
         self.uncalled: dict[ir.Node, str] = {}
         """Methods that stand alone, without a call, with the path of what they belong to."""
+        self.unsynced: list[ir.Node] = []
+        """The `no_sync` blocks around the current statement."""
+        self.without_sync: dict[int, ir.Node] = {}
+        """Backwards, by number, that exchange no gradients, each with the block that keeps it from that."""
+        self.with_sync: set[Atom] = set()
+        """Losses that are made where gradients are exchanged."""
         self.retained: list[Retained] = []
         self.mutations: list[Mutation] = []
         self.scalings: list[Scaling] = []
@@ -380,6 +387,8 @@ class World:
         if loss.state != GRAPH:
             return
         index = len(self.backwards)
+        if self.unsynced:
+            self.without_sync[index] = self.unsynced[-1]
         weights = loss.weights
         if divide != 1:
             weights = {atom: Fraction(weight, divide) for atom, weight in weights.items()}
@@ -500,7 +509,12 @@ class World:
     def scaled(self, form: Linear, factor: Exact, step: tuple[ir.Node, str, ir.Node | None, int, str]) -> Linear:
         """A new form, every weight times `factor`."""
         weights = {atom: exact(weight * factor) for atom, weight in form.weights.items()}
-        return Linear(weights, self.remember(form.steps, step, weights), form.state, form.vector, form.notes)
+        state = self.state_of_result(form.state)
+        return Linear(weights, self.remember(form.steps, step, weights), state, form.vector, form.notes)
+
+    def state_of_result(self, state: int) -> int:
+        """The graph state of what arithmetic makes here of values in a state: `no_grad` joins nothing to a graph."""
+        return min(state, DETACHED) if self.no_grad else state
 
     def remember(
         self,
