@@ -149,6 +149,16 @@ def test_formats_name_the_cell(folder: Path, capsys: pytest.CaptureFixture[str])
     assert {step["cell"] for step in found["trail"]} == {4}
 
 
+def test_editors_are_told_the_line_of_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(folder, *TRAINING)
+    main(["--output-format=lsp", "--select=LL202", str(path)])
+    [diagnostic] = json.loads(capsys.readouterr().out)["diagnostics"]
+    start = diagnostic["range"]["start"]
+    line = path.read_text(encoding="utf-8").split("\n")[start["line"]]
+    assert line[start["character"] :].startswith("total += loss.item()")
+    assert diagnostic["data"]["cell"] == 4
+
+
 def test_suppressions_hold_in_their_cell(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     comment = "  # losslint: ignore[LL202] on purpose"
     written(folder, *TRAINING[:3], cell(TRAIN.replace("loss.item()", f"loss.item(){comment}")))

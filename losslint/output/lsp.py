@@ -32,11 +32,12 @@ def render(report: Report, width: int) -> Iterator[Line]:
 
 
 def _range(path: str, cell: int | None, place: Range, texts: Texts) -> dict[str, dict[str, int]]:
-    """The range as the protocol counts."""
+    """The range as the protocol counts, in the lines of the file."""
+    place = texts.in_file(path, cell, place)
     start, end = place.start_line, place.end_line
     return {
-        "start": {"line": start - 1, "character": texts.utf16(path, cell, start, place.start_column)},
-        "end": {"line": end - 1, "character": texts.utf16(path, cell, end, place.end_column)},
+        "start": {"line": start - 1, "character": texts.utf16(path, None, start, place.start_column)},
+        "end": {"line": end - 1, "character": texts.utf16(path, None, end, place.end_column)},
     }
 
 
@@ -55,7 +56,8 @@ def _diagnostic(finding: Finding, texts: Texts) -> dict[str, Any]:
 
 def _data(finding: Finding) -> dict[str, Any]:
     verdict = {} if finding.verdict is None else {"verdict": verdict_object(finding.verdict)}
-    return {"fingerprint": finding.fingerprint, **verdict}
+    cell = {} if finding.cell is None else {"cell": finding.cell}
+    return {"fingerprint": finding.fingerprint, **cell, **verdict}
 
 
 def _related(step: TrailStep, texts: Texts) -> dict[str, Any]:
