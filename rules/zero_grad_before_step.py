@@ -56,6 +56,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain, laws, repairs
 from losslint.interpreter.ledger import Loop
@@ -97,4 +98,5 @@ RULE = Rule(
     severity=Severity.ERROR,
     check=check,
     module=__name__,
+    claim=Claim.NO_GRADIENT,
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from losslint.contracts.schedulers import HORIZONS
 from losslint.interpreter.explain import text
 from losslint.interpreter.program import path_of
 from losslint.interpreter.values import BATCHES, WINDOW
@@ -19,19 +20,6 @@ if TYPE_CHECKING:
 
 BATCH, STEP, EPOCH = "batch", "step", "epoch"
 """How often a scheduler steps, and what its horizon counts: micro-batches, optimizer steps, or epochs."""
-
-_HORIZONS: dict[str, tuple[tuple[int, str], ...]] = {
-    "CosineAnnealingLR": ((1, "T_max"),),
-    "LinearLR": ((3, "total_iters"),),
-    "PolynomialLR": ((1, "total_iters"),),
-    "OneCycleLR": ((2, "total_steps"), (-1, "steps_per_epoch")),
-    "get_linear_schedule_with_warmup": ((2, "num_training_steps"),),
-    "get_cosine_schedule_with_warmup": ((2, "num_training_steps"),),
-    "get_cosine_with_hard_restarts_schedule_with_warmup": ((2, "num_training_steps"),),
-    "get_polynomial_decay_schedule_with_warmup": ((2, "num_training_steps"),),
-    "get_scheduler": ((3, "num_training_steps"),),
-}
-"""Scheduler -> the place and name of the argument that says how long it runs."""
 
 _EPOCHS = re.compile(r"epoch", re.IGNORECASE)
 _STEPS = re.compile(r"step|iter|batch|len\(|total", re.IGNORECASE)
@@ -89,7 +77,7 @@ class Schedule:
         made = self.made
         if made is None or not isinstance(made.node, ir.Call):
             return None
-        for place, name in _HORIZONS.get(made.name, ()):
+        for place, name in HORIZONS.get(made.name, ()):
             value = made.given(place, name)
             node = next((a.value for a in made.node.arguments if a.keyword == name), None)
             if node is None and 0 <= place < len(made.node.arguments) and made.node.arguments[place].keyword is None:

@@ -38,11 +38,12 @@ class Accelerator:
         world.assume("accelerate >=0.12: `backward` divides by `gradient_accumulation_steps`")
 
     def prepare(self, *things: Any, **options: Any) -> Any:
-        """The same objects; optimizers and loaders from here on follow the accelerator."""
+        """The same objects; optimizers, schedulers and loaders from here on follow the accelerator."""
+        from losslint.runtime.libraries import Scheduler
         from losslint.runtime.world import Loader, Optimizer
 
         for thing in things:
-            if isinstance(thing, Optimizer):
+            if isinstance(thing, (Optimizer, Scheduler)):
                 thing.gate = self._open
             elif isinstance(thing, Loader):
                 thing.accelerator = self

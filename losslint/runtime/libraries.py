@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from losslint.contracts import torch as contract
+from losslint.contracts.schedulers import HORIZONS
 from losslint.runtime import roles
 from losslint.runtime.frameworks import Accelerator, Engine, Fabric
 from losslint.runtime.slicing import is_lossy
@@ -64,7 +65,7 @@ def call_thing(one: World, thing: Thing, arguments: tuple[Any, ...], options: di
     if name == "backward":
         return one.backward(arguments[0]) if arguments else None
     if "clip_grad" in name or name == "clip_grads_with_norm_":
-        return one.clipped()
+        return one.clipped(*arguments, **options)
     if re.search(r"optim", name, re.I):
         return one.new_optimizer(name)
     if is_lossy(name) and "log" not in name.lower():
@@ -100,7 +101,7 @@ def call_function(one: World, name: str, arguments: tuple[Any, ...], options: di
     """What comes out of a function of torch or numpy that got a thing."""
     values = (*arguments, *options.values())
     if "clip_grad" in name:
-        return one.clipped()
+        return one.clipped(*arguments, **options)
     if name in contract.FUNCTIONAL:
         return one.criterion(name, arguments, options)
     if name in ("isnan", "isinf", "isfinite", "any", "all", "is_tensor", "is_nonzero", "allclose", "equal"):
@@ -294,11 +295,17 @@ class _Optimizers(types.ModuleType):
 
 
 class Scheduler:
-    """A learning-rate scheduler: only its steps are noted."""
+    """A learning-rate scheduler: only its steps are noted. `length` is how many it was made for, 0 where that is not
+    known; `gate` says whether a step counts."""
+
+    def __init__(self, length: int = 0) -> None:
+        self.length = length
+        self.gate: Any = None
 
     def step(self, *arguments: Any, **options: Any) -> None:
-        """Notes a step."""
-        world().event("schedule")
+        """Notes a step; one that is told where it is goes nowhere by itself."""
+        if self.gate is None or self.gate():
+            world().event("told" if arguments or options else "schedule", float(self.length))
 
     def get_last_lr(self) -> list[float]:
         """A rate."""
@@ -314,11 +321,22 @@ class Scheduler:
         return Thing(f"scheduler.{name}")
 
 
+def _scheduler_class(name: str) -> Callable[..., Any]:
+    def make(*arguments: Any, **options: Any) -> Scheduler:
+        lengths = [0]
+        for place, word in HORIZONS.get(name, ()):
+            length = options.get(word, arguments[place] if 0 <= place < len(arguments) else 0)
+            lengths.append(length if isinstance(length, int) and length < roles.ENDLESS else 0)
+        return Scheduler(max(lengths))
+
+    return make
+
+
 class _Schedulers(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return lambda *arguments, **options: Scheduler()
+        return _scheduler_class(name)
 
 
 class _Layers(types.ModuleType):
@@ -357,7 +375,7 @@ class _Utilities(types.ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         if name in contract.CLIPPING:
-            return lambda *arguments, **options: world().clipped()
+            return world().clipped
         if name == "clip_grad":
             return self
         return Thing(f"nn.utils.{name}")
@@ -696,6 +714,8 @@ def elsewhere(module: str, name: str) -> Any:
         return lambda *arguments, **options: one.new_scaler()
     if name == "tqdm":
         return _tqdm
+    if name in HORIZONS or (name.startswith("get_") and name.endswith("_schedule")):
+        return _scheduler_class(name)
     if name[:1].isupper():
         return Thing(name)
     known = roles.known_role(one, name)

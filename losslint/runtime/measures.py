@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +18,8 @@ from losslint.units import ONE, Unit
 _OFFICIAL = frozenset({"return", "call", "format"})
 _TAIL = 2
 _UNEVEN_LAST = 3
+_UNSCALED_TWICE = "unscale_() has already been called"
+_NOTHING_TO_SCALE = "No inf checks were recorded for this optimizer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,15 +324,21 @@ def stale_gradient(bench: Bench, question: Question) -> Answer:
 
 
 def no_gradient(bench: Bench, question: Question) -> Answer:
-    """The share of steps that see no gradient of a batch drawn since the step before."""
+    """The share of steps that see no gradient of a batch drawn since the step before. The first step of each optimizer
+    is left out: one that is a batch late by design has nothing to see yet."""
     ledger = bench.run(window=1)
+    if _raised(ledger, _NOTHING_TO_SCALE):
+        return Answer(1.0, 1.0, True, True, detail="the scaler raises: there is no gradient to unscale")
     if ledger.taints:
         return nothing(Reason.UNMODELLED_SCALING, "; ".join(ledger.taints[:3]))
-    if not ledger.steps or not (ledger.backwards or ledger.gaps):
+    if not ledger.steps or not ledger.backwards:
         return _unreached(bench)
-    empty = [step for step in ledger.steps if not any(use.total for use in step.fresh)]
-    share = len(empty) / len(ledger.steps)
-    return Answer(share, 1.0, share > 0, share > 0)
+    worst = 0.0
+    for name in {step.optimizer for step in ledger.steps}:
+        later = [step for step in ledger.steps if step.optimizer == name][1:]
+        empty = [step for step in later if not any(use.total for use in step.fresh)]
+        worst = max(worst, len(empty) / len(later)) if later else worst
+    return Answer(worst, 1.0, worst > 0, same(worst, 1.0))
 
 
 # ---------------------------------------------------------------- clips, scalers, schedulers
@@ -363,18 +372,24 @@ def _clip_over_step(ledger: Ledger) -> float | None:
 
 
 def clip_order(bench: Bench, question: Question) -> Answer:
-    """Clips after which no step comes before the gradient is zeroed, or that find nothing to clip."""
-    events = [e for e in bench.base.events if e.kind in ("clip", "step", "zero", "backward")]
-    clips = [place for place, event in enumerate(events) if event.kind == "clip"]
-    if not clips:
+    """The share of clips that find no gradient to clip, or whose gradient is zeroed before a step sees it."""
+    kinds = [event.kind for event in bench.base.events]
+    clips = kinds.count("clip")
+    if not clips and "norm" not in kinds:
         return nothing(Reason.NOT_REACHED, "no clip")
-    lost = 0
-    for place in clips:
-        after = next((e.kind for e in events[place + 1 :] if e.kind in ("step", "zero", "backward")), "end")
-        before = next((e.kind for e in reversed(events[:place]) if e.kind in ("step", "zero", "backward")), "start")
-        lost += after != "step" or before != "backward"
-    share = lost / len(clips)
-    return Answer(share, 1.0, share > 0, share > 0)
+    made, waiting, lost = False, 0, 0
+    for kind in kinds:
+        if kind == "backward":
+            made = True
+        elif kind == "clip" and made:
+            waiting += 1
+        elif kind == "clip":
+            lost += 1
+        elif kind in ("step", "zero"):
+            lost += waiting if kind == "zero" else 0
+            made, waiting = False, 0
+    share = lost / clips if clips else 0.0
+    return Answer(share, 1.0, share > 0, same(share, 1.0))
 
 
 def scaler_order(bench: Bench, question: Question) -> Answer:
@@ -383,10 +398,10 @@ def scaler_order(bench: Bench, question: Question) -> Answer:
     steps = sum(event.kind == "step" for event in events)
     if not steps or not any(step.through_scaler for step in bench.base.steps):
         # an error of the scaler's own, before the first step, is what is claimed
-        if any("unscale_() has already been called" in gap for gap in bench.base.gaps):
+        if _raised(bench.base, _UNSCALED_TWICE):
             return Answer(2.0, None, True, True, detail="the scaler raises: `unscale_` was called twice")
         return nothing(Reason.NOT_REACHED, "no step through the scaler")
-    if any("unscale_() has already been called" in gap for gap in bench.base.gaps):
+    if _raised(bench.base, _UNSCALED_TWICE):
         return Answer(2.0, None, True, True, detail="the scaler raises: `unscale_` was called twice")
     rounds = list(_between(events, "update"))
     idle = sum("step" not in kinds for kinds in rounds)
@@ -396,6 +411,11 @@ def scaler_order(bench: Bench, question: Question) -> Answer:
     unscales = max(kinds.count("unscale") for kinds in rounds)
     broken = unscales > max(1, bench.base.optimizers)
     return Answer(float(unscales), None, broken, broken, detail="`unscale_` calls per `update`")
+
+
+def _raised(ledger: Ledger, words: str) -> bool:
+    """Whether the scaler itself refused a call."""
+    return any(words in gap for gap in ledger.gaps)
 
 
 def _between(events: Sequence[Event], kind: str) -> Iterator[list[str]]:
@@ -410,14 +430,26 @@ def _between(events: Sequence[Event], kind: str) -> Iterator[list[str]]:
 
 
 def scheduler_pace(bench: Bench, question: Question) -> Answer:
-    """Scheduler steps per optimizer step."""
+    """Scheduler steps per optimizer step. A schedule that was laid out for as many steps as it takes is right."""
     ledger = bench.base
-    paces = sum(event.kind == "schedule" for event in ledger.events)
-    if not paces or not ledger.steps:
+    paces: dict[int, list[float]] = {}
+    for event in ledger.events:
+        if event.kind == "schedule":
+            paces.setdefault(event.line, []).append(event.value)
+    if not ledger.steps or not any(event.kind in ("schedule", "told") for event in ledger.events):
         return nothing(Reason.NOT_REACHED, "no scheduler or no optimizer step")
-    ratio = paces / len(ledger.steps)
+    steps = max(Counter(step.optimizer for step in ledger.steps).values())
     window = float(bench.settings.shape.window)
-    return Answer(ratio, window, same(ratio, window), same(ratio, window))
+    answer = Answer(1.0, window)
+    for lengths in paces.values():
+        ratio = len(lengths) / steps
+        through = not lengths[0] or len(lengths) > lengths[0]
+        broken = ratio > 1 and same(ratio, window) and through
+        if answer.measured is None or broken or ratio > answer.measured:
+            answer = Answer(ratio, window, broken, broken)
+        if broken:
+            break
+    return answer
 
 
 # ---------------------------------------------------------------- figures
@@ -717,7 +749,7 @@ def reached(claim: Claim, bench: Bench) -> bool:
     if claim in GRADIENTS:
         return steps_reached(bench)
     if claim in (Claim.CLIPPED_SCALE, Claim.SCALER_ORDER, Claim.CLIP_ORDER, Claim.NO_GRADIENT, Claim.SCHEDULER_PACE):
-        return bool(bench.base.steps)
+        return bool(bench.base.steps) or (claim is Claim.NO_GRADIENT and _raised(bench.base, _NOTHING_TO_SCALE))
     if claim in (Claim.GRAPHS_ALIVE, Claim.LOSS_CHANGED, Claim.MASKED_SHARE):
         return bool(bench.base.backwards) or figures_reached(bench)
     return figures_reached(bench)

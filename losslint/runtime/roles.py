@@ -127,11 +127,13 @@ def _optimizer(one: World, name: str) -> Any:
     return one.optimizer(name)
 
 
-_BIG = 10**6
+ENDLESS = 10**6
+"""The length of a run that is ended by a number of steps nobody told."""
 _ROLES: list[tuple[str, Maker]] = [
     (r"(iters?|steps|batches)_per_epoch|epoch_(iters|steps|len|size)$", lambda w, n: w.settings.shape.batches),
     (r"^(num|n|nb|total)_?(\w+_)?(mini)?_?batches$", lambda w, n: w.settings.shape.batches),
     (r"freq|interval|every|print_|log(ging)?_?(step|iter)|save_steps|eval_steps", lambda w, n: w.settings.log),
+    (r"^(lr_?)?_?scheduler$|lr_scheduler$|^sched$", lambda w, n: _scheduler()),
     (r"sched|warmup|lr_s$", lambda w, n: Thing(n)),
     (r"scaler$|^scaler|loss_scaler", lambda w, n: w.new_scaler()),
     (r"^accelerator$", lambda w, n: _accelerator(w)),
@@ -156,7 +158,7 @@ _ROLES: list[tuple[str, Maker]] = [
     (r"world_size|n_gpu|num_gpu|ngpu|num_procs|num_processes", lambda w, n: Guess(1)),
     (
         r"max_(train_)?(steps|iter)|total_(steps|iter)|num_training_steps|max_step|n_iters$|num_steps|num_iter|iterations$|^steps$",
-        lambda w, n: _BIG,
+        lambda w, n: ENDLESS,
     ),
     (r"^(num_|n_|max_|total_)?epochs$|num_train_epochs|n_epoch$|max_epoch", lambda w, n: w.settings.shape.epochs),
     (r"epochs$", lambda w, n: w.settings.shape.epochs),
@@ -183,6 +185,12 @@ def _accelerator(one: World) -> Any:
     from losslint.runtime.frameworks import Accelerator
 
     return Accelerator(one)
+
+
+def _scheduler() -> Any:
+    from losslint.runtime.libraries import Scheduler
+
+    return Scheduler()
 
 
 def _fabric(one: World) -> Any:

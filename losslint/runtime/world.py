@@ -558,9 +558,10 @@ class World:
             gain.grad = None
 
     def clipped(self, *arguments: Any, **options: Any) -> torch.Tensor:
-        """A clip: the gradient is measured, and left as it is."""
+        """A clip: the gradient is measured, and left as it is; with a bound at infinity nothing else is meant."""
         total = sum(float(gain.grad.double().sum()) for gain in self.gains if gain.grad is not None)
-        self.event("clip", total)
+        bounds = [value for value in (*arguments, *options.values()) if isinstance(value, float)]
+        self.event("norm" if float("inf") in bounds else "clip", total)
         return torch.tensor(abs(total))
 
     def new_scaler(self, enabled: Any = True) -> Scaler:
