@@ -135,7 +135,7 @@ class Accelerator:  # what accelerate does: divides by the window, and steps at 
 """
 _RUN = '''\
 def run(change=None, scale=1.0):
-    """The figure of the first pass, in a run in which all losses are `scale`, and those of batch `change` twice that."""
+    """The figure of the first pass, where all losses are `scale`, and those of batch `change` twice that."""
     global start
     for kept in (steps, clips, shown, printed, losses, calls, alive): kept.clear()
     state.update(batch=0, drawn=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isclose
 
 from losslint.claims import Claim
 from losslint.findings import Finding, Law
@@ -23,7 +24,7 @@ _TITLES: Mapping[Claim, Callable[[float], str]] = {
     Claim.FIGURE_SCALE: lambda factor: f"The reported loss is {times(factor)}",
     Claim.FIGURE_SHARE: lambda factor: f"The reported loss is {times(factor)}",
     Claim.FIGURE_BATCHES: lambda factor: f"The reported loss speaks of {number(100 * factor)} % of the batches",
-    Claim.FIGURE_LAST_BATCH: lambda factor: f"Items of the last batch are weighted {times(factor)} in the report",
+    Claim.FIGURE_LAST_BATCH: lambda factor: f"An item of the last batch counts {number(factor)} times in the report",
     Claim.FIGURE_PAIR: lambda factor: f"The training figure is {times(factor)} beside the validation figure",
 }
 
@@ -32,20 +33,26 @@ def picture(finding: Finding, claim: Claim | None, portrait: Portrait) -> Weight
     """The picture of a finding; raises `PlotError` where there is nothing to draw."""
     shape = portrait.shape
     circumstances = f"{shape.batches} batches of {shape.batch_size}, windows of {shape.window}"
-    subtitle = f"{finding.path}:{finding.range.start_line} · {finding.code} {finding.name} · {circumstances}"
+    place = f"{finding.path}:{finding.range.start_line}"
+    subtitle = f"{place} · {finding.code} {finding.name} · {circumstances}"
     title = _title(finding, claim, portrait.measured)
     curve = portrait.curve
     if curve is not None and (finding.law is Law.REPORT or not portrait.steps):
-        return Curves(
-            title, subtitle, range(1, len(curve.reported) + 1), curve.reported, curve.true, quantity=curve.label
-        )
+        if all(isclose(*pair, rel_tol=1e-3) for pair in zip(curve.reported, curve.true, strict=True)):
+            raise PlotError(f"{place}: the curve that {finding.code} is about is the true one where batches are even")
+        told = range(1, len(curve.reported) + 1)
+        return Curves(title, subtitle, told, curve.reported, curve.true, "report", curve.label)
     if not portrait.steps:
-        raise PlotError(f"{finding.path}:{finding.range.start_line}: there is nothing to draw of {finding.code}")
+        raise PlotError(f"{place}: there is nothing to draw of {finding.code}")
+    # a clip sees what the step sees, times the factor
+    seen = portrait.measured if claim is Claim.CLIPPED_SCALE and portrait.measured is not None else 1.0
     steps = [
-        [Bar(batch, *pair) for (batch, _), *pair in zip(step.items, step.expected, step.measured, strict=True)]
-        for step in portrait.steps
+        [Bar(batch, right, weight * seen) for (batch, _), right, weight in zip(*parts, strict=True)]
+        for parts in ((step.items, step.expected, step.measured) for step in portrait.steps)
     ]
-    return Weights(title, subtitle, steps, total=sum(portrait.steps[0].expected), quantity=portrait.quantity)
+    quantity = "weight in the gradient" + (" that is clipped" if claim is Claim.CLIPPED_SCALE else "")
+    names = [step.title for step in portrait.steps]
+    return Weights(title, subtitle, steps, sum(portrait.steps[0].expected), quantity, names)
 
 
 def _title(finding: Finding, claim: Claim | None, measured: float | None) -> str:

@@ -26,7 +26,7 @@ SUFFIXES = (".png", ".svg", ".html")
 _EXPECTED, _MEASURED, _INK, _FAINT = "#b9c2cc", "#c8402f", "#22272e", "#6b7480"
 _LOGARITHMIC_FROM = 30.0
 """Where the two figures lie further apart than this factor, a linear axis would show one of them as nothing."""
-_MOST_BARS = 72
+_MOST_BARS = 110
 
 
 class PlotError(Exception):
@@ -47,7 +47,8 @@ class Weights:
     """The weights of all items, optimizer step by optimizer step; `steps` is not empty.
 
     `title` says in words what is wrong and by which factor, `subtitle` where and in which world. `total` is what the
-    weights of a step must sum to, where there is such a number.
+    weights of a step must sum to, where there is such a number. `names` are those of the steps, if they are not just
+    counted.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Weights:
     steps: Sequence[Sequence[Bar]]
     total: float | None = 1.0
     quantity: str = "weight in the gradient"
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def _weights(axes: Axes, picture: Weights) -> None:
             ticks.append(((members[0] + members[-1]) / 2, str(batch + 1)))
         middle = (at[0] + at[-1]) / 2 if at else place
         axes.annotate(
-            _total(step, picture.total, index + 1),
+            _total(step, picture.total, picture.names[index] if picture.names else f"step {index + 1}"),
             (middle, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(0, -4),
@@ -188,8 +190,7 @@ def _weights(axes: Axes, picture: Weights) -> None:
         axes.axhline(0, color=_INK, linewidth=0.8)
 
 
-def _total(step: Sequence[Bar], wanted: float | None, index: int) -> str:
-    name = f"step {index}"
+def _total(step: Sequence[Bar], wanted: float | None, name: str) -> str:
     if wanted is None:
         return name
     measured = sum(bar.measured for bar in step)
@@ -198,9 +199,12 @@ def _total(step: Sequence[Bar], wanted: float | None, index: int) -> str:
 
 
 def _curves(axes: Axes, picture: Curves) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     style: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linewidth": 2}
     axes.plot(picture.at, picture.true, color=_FAINT, label="true", **style)
     axes.plot(picture.at, picture.reported, color=_MEASURED, label="reported", **style)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(picture.axis)
     axes.set_ylabel(picture.quantity)
     if _spread(picture.true, picture.reported):
