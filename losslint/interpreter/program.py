@@ -203,11 +203,20 @@ class Program:
         found: set[ir.For | ir.While] = set()
         for body in bodies:
             for outer in loops(body):
-                if self.reaches_backward(outer.facts) and _direct_step(outer.body):
+                if self.reaches_backward(outer.facts) and _direct_step(outer.body, self.steppers):
                     found.update(loops(outer.body))
         return found
 
     def loop_role(self, loop: ir.For | ir.While) -> LoopRole:
+    @cached_property
+    def steppers(self) -> frozenset[str]:
+        """The functions of the module that take an optimizer step and leave the backward to their callers."""
+        return frozenset(
+            function.name
+            for function in self.module.functions
+            if not self.reaches_backward(function.facts) and _direct_step(function.body, frozenset())
+        )
+
         """What a loop is for, as far as its text says."""
         role = self._loops.get(loop)
         if role is None:
@@ -255,7 +264,7 @@ class LoopRole:
             self.outer = calls_loop and program.only_through_loops(loop)
         elif self.backward and calls_loop and not self.inner_backward:
             self.outer = program.only_through_loops(loop)
-        self.steps_itself = self.outer and _direct_step(loop.body)
+        self.steps_itself = self.outer and _direct_step(loop.body, program.steppers)
         target = loop.target.id if isinstance(loop, ir.For) and isinstance(loop.target, ir.Name) else ""
         self.draws = (
             target in facts.read
@@ -375,14 +384,14 @@ def _yields(statement: ir.Stmt, name: str) -> bool:
     return isinstance(value, ir.Yield) and isinstance(value.value, ir.Name) and value.value.id == name
 
 
-def _direct_step(block: ir.Block) -> bool:
-    """Whether an optimizer step stands in a block outside its loops."""
+def _direct_step(block: ir.Block, steppers: frozenset[str]) -> bool:
+    """Whether an optimizer step, or a call of a function that takes one, stands in a block outside its loops."""
     for statement in block:
         if isinstance(statement, (ir.For, ir.While)):
             continue
         inner = list(blocks(statement))
         if inner:
-            if any(_direct_step(other) for other in inner):
+            if any(_direct_step(other, steppers) for other in inner):
                 return True
         elif isinstance(statement, ir.Evaluate) and isinstance(statement.value, ir.Call):
             func = statement.value.func
@@ -399,3 +408,5 @@ def path_of(node: ir.Expr) -> str:
         inner = path_of(node.value)
         return f"{inner}.{node.name}" if inner else node.name
     return ""
+            if isinstance(func, (ir.Name, ir.Attr)) and path_of(func).removeprefix("self.") in steppers:
+                return True
