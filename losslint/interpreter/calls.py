@@ -51,8 +51,7 @@ Arguments = tuple[list[Any], dict[str, Any]]
 def call(ev: Evaluator, node: ir.Call, scope: Scope) -> Any:
     """Evaluates a call."""
     func = node.func
-    kind = type(func)
-    if kind is ir.Attr:
+    if type(func) is ir.Attr:
         if type(func.value) is ir.Call and path_of(func.value.func) == "super":
             args, kwargs = arguments(ev, node, scope)
             return _super_call(ev, func.name, args, kwargs, node, scope)
@@ -62,9 +61,9 @@ def call(ev: Evaluator, node: ir.Call, scope: Scope) -> Any:
             streams.used(ev.world, func.name, [*args, *kwargs.values()], node)
         result = call_attribute(ev, receiver, func.name, args, kwargs, node, func.value)
         return streams.given(ev.world, func.name, result) if not args else result
-    callee = ev.lookup(func.id, scope) if kind is ir.Name else ev.eval(func, scope)
+    name = func.id if type(func) is ir.Name else ""
+    callee = ev.lookup(name, scope) if name else ev.eval(func, scope)
     args, kwargs = arguments(ev, node, scope)
-    name = func.id if kind is ir.Name else ""
     if ev.world.streams:
         streams.used(ev.world, name, [*args, *kwargs.values()], node)
     if callee is MISSING:
@@ -122,6 +121,8 @@ def call_attribute(
             return receiver
         if name in ("to", "cuda", "cpu", "float", "half"):
             return receiver
+        if name == "no_sync" and not args:
+            return frameworks.without_sync(node)
         return unknowns.inherited_call(ev, receiver, name, args, kwargs, node)
     if kind is ModuleValue:
         return library.call_library(ev, f"{receiver.path}.{name}", args, kwargs, node)
@@ -179,7 +180,7 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
     """Runs a function of the project."""
     function = closure.function
     if node is not None and ev.program.hints:
-        made = taught.call(ev, taught.path_in(closure.scope.module.ir.path, function), args, kwargs, node)
+        made = taught.call(ev, taught.path_in(closure.scope, function), args, kwargs, node)
         if made is not MISSING:
             return made
     if len(ev.stack) >= _DEPTH or ev.stack.count(function) > 1:
@@ -323,7 +324,7 @@ def construct(ev: Evaluator, cls: ClassValue, args: list[Any], kwargs: dict[str,
     name = cls.definition.name
     ev.constructed.add(name)
     if node is not None and ev.program.hints:
-        made = taught.call(ev, taught.path_in(cls.scope.module.ir.path, cls.definition), args, kwargs, node)
+        made = taught.call(ev, taught.path_in(cls.scope, cls.definition), args, kwargs, node)
         if made is not MISSING:
             return made
     if inherits(cls, "Module") and not inherits(cls, "LightningModule") and not _computes_loss(ev, cls):
@@ -437,6 +438,8 @@ def enter(ev: Evaluator, thing: Thing) -> Any:
             return saved
         elif thing.data.get("accumulate"):
             frameworks.enter_accumulate(ev, thing)
+        elif thing.data.get("unsynced"):
+            world.unsynced.append(thing.data["unsynced"])
     return None
 
 
@@ -455,3 +458,5 @@ def leave(ev: Evaluator, thing: Thing, state: Any) -> None:
             ev.world.no_grad -= 1
         elif mode is True:
             ev.world.no_grad = state
+        elif thing.data.get("unsynced"):
+            ev.world.unsynced.pop()

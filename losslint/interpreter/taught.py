@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from losslint.interpreter import arithmetic, tensors, things
-from losslint.interpreter.values import MISSING, WINDOW, Thing, Unknown
+from losslint.interpreter.values import MISSING, WINDOW, Scope, Thing, Unknown
 from losslint.lowering import ir
 
 if TYPE_CHECKING:
@@ -27,9 +27,10 @@ def call(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, Any], node
     return things.make_meter(name) if hints.is_meter(path) else MISSING
 
 
-def path_in(module: str, function: ir.Function | ir.Class) -> str:
+def path_in(scope: Scope, function: ir.Function | ir.Class) -> str:
     """The dotted path of a definition, from the file that it stands in: as long as the path of the file."""
-    parts = [part for part in PurePath(module).with_suffix("").parts if part != "__init__"]
+    file = PurePath(scope.module.ir.path if scope.module is not None else "").with_suffix("")
+    parts = [part for part in file.parts if part != "__init__"]
     outer = getattr(function, "outer", None)
     return ".".join([*parts, *([outer] if outer else []), function.name])
 
