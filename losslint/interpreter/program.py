@@ -191,11 +191,31 @@ class Program:
         """Whether code with these facts does something that the trace records."""
         return self.reaches_backward(facts) or not facts.calls.isdisjoint(self.reach.step)
 
+    @cached_property
+    def imported(self) -> frozenset[str]:
+        """The outermost packages that the module imports, wherever in it."""
+        return frozenset(
+            dotted.split(".", 1)[0]
+            for statement in self.module.imports
+            for dotted in (
+                [statement.module] if isinstance(statement, ir.ImportFrom) else [name for name, _, _ in statement.names]
+            )
+        )
+
     # ------------------------------------------------------------ loops
 
     def is_nested(self, loop: ir.For | ir.While) -> bool:
         """Whether a loop stands in one that takes the optimizer step outside of it: a window written as a loop."""
         return loop in self._inside_steps
+
+    @cached_property
+    def steppers(self) -> frozenset[str]:
+        """The functions of the module that take an optimizer step and leave the backward to their callers."""
+        return frozenset(
+            function.name
+            for function in self.module.functions
+            if not self.reaches_backward(function.facts) and _direct_step(function.body, frozenset())
+        )
 
     @cached_property
     def _inside_steps(self) -> set[ir.For | ir.While]:
@@ -208,15 +228,6 @@ class Program:
         return found
 
     def loop_role(self, loop: ir.For | ir.While) -> LoopRole:
-    @cached_property
-    def steppers(self) -> frozenset[str]:
-        """The functions of the module that take an optimizer step and leave the backward to their callers."""
-        return frozenset(
-            function.name
-            for function in self.module.functions
-            if not self.reaches_backward(function.facts) and _direct_step(function.body, frozenset())
-        )
-
         """What a loop is for, as far as its text says."""
         role = self._loops.get(loop)
         if role is None:
@@ -397,6 +408,8 @@ def _direct_step(block: ir.Block, steppers: frozenset[str]) -> bool:
             func = statement.value.func
             if isinstance(func, ir.Attr) and func.name == "step" and not roles.is_scheduler(path_of(func.value)):
                 return True
+            if isinstance(func, (ir.Name, ir.Attr)) and path_of(func).removeprefix("self.") in steppers:
+                return True
     return False
 
 
@@ -408,5 +421,3 @@ def path_of(node: ir.Expr) -> str:
         inner = path_of(node.value)
         return f"{inner}.{node.name}" if inner else node.name
     return ""
-            if isinstance(func, (ir.Name, ir.Attr)) and path_of(func).removeprefix("self.") in steppers:
-                return True
