@@ -55,20 +55,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("mean-of-nonlinear", "good_micro_f1.py"): "a score of predictions is not made of losses",
     ("mean-of-nonlinear", "good_per_sample_metrics.py"): "a score of predictions is not made of losses",
     ("mean-of-nonlinear", "good_psnr_per_image.py"): "a score of predictions is not made of losses",
-    (
-        "unscaled-accumulation",
-        "good_lightning_manual.py",
-    ): "manual optimisation: the last batch is not told to the module",
-    ("unscaled-accumulation", "good_several_seeds.py"): "an optimizer per seed: which of them live is not seen",
-    ("leftover-micro-batches", "good_endless_loader.py"): "the world ends in the middle of an endless source",
-    (
-        "graph-retained-by-accumulator",
-        "good_terms_of_a_loss.py",
-    ): "terms of one loss, without the backward that frees them",
-    (
-        "graph-retained-by-accumulator",
-        "good_summed_then_backward.py",
-    ): "a loop over names that nobody told is not entered",
     ("last-batch-reported", "good_loop_over_loss_terms.py"): "no figure is shown",
     ("last-batch-reported", "good_terms_are_returned.py"): "no figure is shown",
     ("unscaled-accumulation", "good_hf_trainer_training_step.py"): "a method that a trainer in another file calls",

@@ -790,6 +790,9 @@ def import_hook(name: str, globals_: Any = None, locals_: Any = None, fromlist: 
     """`__import__` for the user's code. Never fails."""
     if level:
         return _Elsewhere(name or "package")
+    if tuple(fromlist or ()) == ("__doc__",):
+        # torch's own code in C asks the built-ins of the frame that called it
+        return importlib.import_module(name)
     if name.startswith("losslint") or name == "builtins":
         return Thing(name)
     if fromlist:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from losslint.runtime import things
-from losslint.runtime.frameworks import lightning
+from losslint.runtime.frameworks import Engine, lightning
 from losslint.runtime.ledger import Ledger
 from losslint.runtime.libraries import Bar, Builtins, Module, Scheduler
 from losslint.runtime.roles import Criterion, known_role
@@ -25,6 +25,8 @@ from losslint.runtime.world import Enough, Loader, Optimizer, Scaler, Settings, 
 
 _MOST_ROUNDS = 3
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_PLACE = re.compile(r"^(batch|i|it|iter|step|iteration)(_?(idx|index|id|nb|num|no))?$")
+"""Parameters that hold the place of a batch in its pass."""
 
 
 class Hooks:
@@ -117,7 +119,7 @@ class Hooks:
             iterable = range(shape.epochs if place.outer else shape.batches)
         if isinstance(iterable, range):
             if inner and len(iterable) > shape.batches * 2:
-                most = shape.batches
+                most = shape.batches * shape.epochs
             elif place.outer and len(iterable) > (shape.epochs if "epoch" in str(place.names) else shape.batches):
                 most = shape.epochs
         elif isinstance(iterable, int):
@@ -142,11 +144,12 @@ class Hooks:
                     world.drawn_tick = world.tick
             if count > 3000:
                 raise Enough
-            world.depth += draws
+            within = draws or _holds_batch(value)
+            world.depth += within
             try:
                 yield self._spread(place.names, value)
             finally:
-                world.depth -= draws
+                world.depth -= within
 
     def _told(self, text: str) -> bool:
         """Whether a range is made of a window, of the length of something or of plain numbers."""
@@ -342,6 +345,8 @@ def known_name(hooks: Hooks, name: str) -> Any:
         return hooks.world.settings.log
     if name in ("opt", "opts") and name not in hooks.program.steppers:
         return Thing("options")
+    if name.endswith("engine") and "deepspeed" in hooks.program.imports:
+        return Engine(hooks.world, hooks.world.settings.shape.window)
     return known_role(hooks.world, name)
 
 
@@ -467,11 +472,15 @@ def _call(entry: Entry, namespace: dict[str, Any], hooks: Hooks, rounds: int) ->
     arguments, options = _arguments(function, hooks)
     if entry.driven:
         loader = Loader(world, "train")
+        names = [parameter.name for parameter in _parameters(function)]
         for _ in range(world.settings.shape.epochs):
-            for batch in loader:
+            for place, batch in enumerate(loader):
                 world.tick += 1
                 world.drawn_tick = world.tick
-                filled = [batch if _takes_batch(value) else value for value in arguments]
+                filled = [
+                    batch if _takes_batch(value) else place if _PLACE.search(name) else value
+                    for name, value in zip(names, arguments, strict=True)
+                ]
                 _finish(function(*filled, **options))
         return
     for _ in range(rounds):
@@ -514,19 +523,21 @@ def _arguments(function: Any, hooks: Hooks, skip: int = 0) -> tuple[list[Any], d
     """Arguments for a call: what the names say, and the code's own defaults where they are plain."""
     positional: list[Any] = []
     options: dict[str, Any] = {}
-    try:
-        parameters = list(inspect.signature(function).parameters.values())[skip:]
-    except (TypeError, ValueError):
-        return [], {}
-    for parameter in parameters:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
+    for parameter in _parameters(function)[skip:]:
         value = _argument(parameter, hooks)
         if parameter.kind is parameter.KEYWORD_ONLY:
             options[parameter.name] = value
         else:
             positional.append(value)
     return positional, options
+
+
+def _parameters(function: Any) -> list[inspect.Parameter]:
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [one for one in found if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
 
 
 def _argument(parameter: inspect.Parameter, hooks: Hooks) -> Any:

@@ -14,12 +14,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from losslint.contracts.torch import FUNCTIONAL
+
 HOOK = "__world__"
 """The name under which the instrumented code finds the world."""
 
 BACKWARD = frozenset({"backward", "manual_backward", "loss_scaler"})
 STEP = frozenset({"step", "optimizer_step"})
 _SINKS = BACKWARD | STEP | {"zero_grad", "unscale_", "clip_grad_norm_", "clip_grad_value_", "scale_loss"}
+_PER_BATCH = frozenset({"forward", "__call__"})
+"""Methods that are called once per batch."""
 _KEPT_DECORATORS = frozenset(
     "staticmethod classmethod property contextmanager no_grad inference_mode enable_grad dataclass setter"
     " cached_property lru_cache cache wraps abstractmethod".split()
@@ -69,7 +73,8 @@ class Entry:
 class Program:
     """The instrumented file. `windows` and `logs` are the names (and literals) that hold the accumulation window and
     the logging interval; `numbers` are the defaults that the code gives to arguments of the command line,
-    `steppers` what steps or is zeroed: an `opt` that is neither holds options."""
+    `steppers` what steps or is zeroed: an `opt` that is neither holds options; `imports` are the packages that it
+    imports."""
 
     text: str
     tree: ast.Module
@@ -83,6 +88,7 @@ class Program:
     defined: frozenset[str]
     numbers: dict[str, int]
     steppers: frozenset[str]
+    imports: frozenset[str]
 
 
 # ---------------------------------------------------------------- reading the tree
@@ -286,6 +292,7 @@ def program(text: str, filename: str, wanted: Sequence[int], windows: Iterable[s
     entries = tuple(_entries(outline, wanted))
     hooks = _Hooks(outline, frozenset(wanted), intervals, lossy)
     loss_modules = frozenset(name for name, node in outline.classes.items() if _makes_loss(node))
+    imports = _imports(tree)
     instrumented = hooks.module(tree)
     places = _agreed(hooks.places)
     ast.fix_missing_locations(instrumented)
@@ -302,6 +309,7 @@ def program(text: str, filename: str, wanted: Sequence[int], windows: Iterable[s
         frozenset(f.name for f in outline.functions) | frozenset(outline.classes),
         numbers,
         _steppers(outline),
+        imports,
     )
 
 
@@ -335,6 +343,13 @@ def _steppers(outline: Outline) -> frozenset[str]:
         if isinstance(call.func, ast.Attribute) and call.func.attr in ("step", "zero_grad", "unscale_"):
             found |= {last_name(call.func.value), *(last_name(argument) for argument in call.args)}
     return frozenset(found)
+
+
+def _imports(tree: ast.Module) -> frozenset[str]:
+    """The packages that a file imports by name."""
+    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
+    return frozenset(name.partition(".")[0] for name in found)
 
 
 def _numbers(outline: Outline) -> dict[str, int]:
@@ -399,17 +414,25 @@ def _entries(outline: Outline, wanted: Sequence[int]) -> Iterator[Entry]:
     nested = [f for f in seen if outline.function_of(f) is None]
     whole = [f for f in nested if _trains_in_loop(outline, f)]
     lightning = [f for f in nested if f.name == "training_step" and outline.owner(f) is not None]
+    # a trainer runs Lightning's steps, and a model's forward gets one batch
+    called = [f for f in lightning if _is_lightning(outline, f)] + [f for f in nested if f.name in _PER_BATCH]
     for function in lightning:
         owner = outline.owner(function)
         assert owner is not None
         yield Entry("lightning", function.name, owner.name)
     for function in [*whole, *(f for f in nested if f not in whole)]:
-        yield _entry(outline, function, driven=False)
+        if function not in called:
+            yield _entry(outline, function, driven=False)
     if not at_module:
         yield Entry("module", "")
     for function in nested:
-        if function not in whole:
+        if (function not in whole and function not in lightning) or function.name in _PER_BATCH:
             yield _entry(outline, function, driven=True)
+
+
+def _is_lightning(outline: Outline, function: ast.AST) -> bool:
+    owner = outline.owner(function)
+    return owner is not None and any(last_name(base) == "LightningModule" for base in owner.bases)
 
 
 def _reports(function: ast.AST) -> bool:
@@ -676,7 +699,7 @@ class _Hooks(ast.NodeTransformer):
         relevant = self.outline.training | {"criterion"}
 
         def speaks(part: ast.AST) -> bool:
-            return any(name in relevant or is_lossy(name) for name in _called(part))
+            return any(name in relevant or name in FUNCTIONAL or is_lossy(name) for name in _called(part))
 
         trains = any(speaks(statement) for statement in node.body)
         through = any(_called(statement) & looping & self.outline.training for statement in node.body)

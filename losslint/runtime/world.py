@@ -8,6 +8,7 @@ first one's entries plus zeros that only carry the others' gradients.
 from __future__ import annotations
 
 import re
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ import torch
 
 from losslint.runtime.ledger import BatchUse, Event, FigureRow, Ledger, StepRow
 from losslint.runtime.ledger import Shape as WorldShape
+from losslint.runtime.slicing import HOOK
 from losslint.runtime.things import DATA, DATASET, DETACHED, OUT, Thing, batch_of
 
 CAPACITY = 2048
@@ -283,7 +285,9 @@ class World:
         self.device = device
         self.ledger = Ledger(settings.shape)
         self.gains: list[torch.nn.Parameter] = []
-        self.optimizers: dict[str, Optimizer] = {}
+        self.kept: dict[str, Optimizer] = {}
+        self.owned = False
+        self.optimizers: weakref.WeakValueDictionary[str, Optimizer] = weakref.WeakValueDictionary()
         self.scaler: Scaler | None = None
         self.batches: list[Batch] = []
         self.passages: dict[str, int] = {}
@@ -292,7 +296,6 @@ class World:
         self.drawn_tick = -1
         self.loaders: dict[str, Loader] = {}
         self.closures = 0
-        self.line = 0
         self.figures: dict[tuple[int, str], tuple[list[float], list[int]]] = {}
         self.foreign_calls = 0
         self.values = torch.ones(CAPACITY)
@@ -307,6 +310,16 @@ class World:
         self.fresh: list[tuple[torch.Tensor, Any, float]] = []
 
     # ------------------------------------------------------------ notes
+
+    @property
+    def line(self) -> int:
+        """The line of the user's that is running; 0 where none is."""
+        frame = sys._getframe(1)
+        while HOOK not in frame.f_globals:
+            if frame.f_back is None:
+                return 0
+            frame = frame.f_back
+        return frame.f_lineno
 
     def taint(self, what: str) -> None:
         """Scales can no longer be trusted."""
@@ -412,9 +425,15 @@ class World:
     # ------------------------------------------------------------ losses
 
     def new_gain(self) -> torch.nn.Parameter:
-        """A vector for one more optimizer; the first one has the world's own."""
-        if self.gains and not self.optimizers:
+        """A vector for one more optimizer. The first is the world's own; those of optimizers that are gone are too."""
+        alive = [optimizer.gain for optimizer in self.optimizers.values()]
+        self.gains[1:] = [gain for gain in self.gains[1:] if any(gain is other for other in alive)]
+        if self.gains and not any(self.gains[0] is other for other in alive):
+            if self.owned:
+                self.gains[0].grad = None
+            self.owned = True
             return self.gains[0]
+        self.owned = True
         values = self.values.to(self.device, copy=True)
         self.gains.append(torch.nn.Parameter(values))
         return self.gains[-1]
@@ -513,14 +532,15 @@ class World:
     def optimizer(self, name: str) -> Optimizer:
         """The optimizer of a name."""
         if name not in self.optimizers:
-            made = Optimizer(self, name)
-            self.optimizers[name] = made
+            self.optimizers[name] = self.kept[name] = Optimizer(self, name)
         return self.optimizers[name]
 
     def new_optimizer(self, name: str) -> Optimizer:
-        """One more optimizer."""
-        count = sum(known == name or known.startswith(f"{name} ") for known in self.optimizers)
-        return self.optimizer(f"{name} {count + 1}" if count else name)
+        """One more optimizer, which lives as long as the code keeps it."""
+        count = sum(known == name or known.startswith(f"{name} ") for known in list(self.optimizers))
+        made = Optimizer(self, f"{name} {count + 1}" if count else name)
+        self.optimizers[made.name] = made
+        return made
 
     def stepped(self, optimizer: Optimizer) -> None:
         """Writes a step into the ledger."""
