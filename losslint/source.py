@@ -94,10 +94,10 @@ def worth_parsing(data: bytes, taught: tuple[bytes, ...] = ()) -> bool:
     `taught` are names that the project's configuration says something of.
 
     The gradient laws need a `backward(` that is called (a file of autograd functions only defines it), that a
-    framework calls after `training_step`, or that a loop reaches in another file; such a loop holds an optimizer and
-    runs over epochs or a loader. The report law also holds where nothing is backpropagated: in evaluation loops, and
-    in meters and metrics classes that never import torch. They speak of batches, epochs or loaders, and have a line
-    that adds up or averages a loss.
+    framework calls after `training_step` or `compute_loss`, or that a loop reaches in another file; such a loop holds
+    an optimizer and runs over epochs or a loader. The report law also holds where nothing is backpropagated: in
+    evaluation loops, and in meters and metrics classes that never import torch. They speak of batches, epochs or
+    loaders, and have a line that adds up or averages a loss.
     """
     if data.startswith(_WIDE_MARKS):
         # no word can be told in it, and nothing can run it: it is not to pass for a clean file
@@ -105,6 +105,8 @@ def worth_parsing(data: bytes, taught: tuple[bytes, ...] = ()) -> bool:
     if not any(word in data for word in _SCOPES):
         return False
     if data.count(b"backward(") > data.count(b"def backward(") or b"training_step(" in data:
+        return True
+    if b"def compute_loss(" in data and b"return_outputs" in data:
         return True
     if any(word in data for word in taught):
         return True

@@ -88,7 +88,7 @@ from collections.abc import Iterator
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain, laws, repairs
+from losslint.interpreter import explain, laws, repairs, windows
 from losslint.interpreter.ledger import Loop
 from losslint.registry import Draft, Mark, Rule
 from losslint.remedies import Remedy
@@ -96,26 +96,10 @@ from losslint.remedies import Remedy
 
 def check(loop: Loop) -> Iterator[Draft]:
     """The weight of a loss in an optimizer step grows with the window."""
-    if loop.window is None or not loop.gradients_known or loop.gradient_exponent != 1:
-        return
-    if laws.flipped(loop) is not None or any(laws.uneven(one, one.high) for one in (loop, *loop.siblings)):
-        return
-    unit = laws.mean_weight(loop)
-    if unit is not None and not unit.is_one and not unit.other:
-        return
-    if laws.late_divisions(loop) or loop.nominal_batch:
-        return
-    seen = set()
-    for backward in loop.high.backwards:
-        if (
-            backward.node in seen
-            or laws.all_summed(backward)
-            or laws.out_of_sight(backward)
-            or laws.spans_batches(backward)
-            or laws.has_unknown_divisor(backward)
-        ):
+    for backward in laws.undivided(loop):
+        if windows.is_manual(backward):
+            # LL903 speaks of those
             continue
-        seen.add(backward.node)
         sites = laws.sites_of(backward)
         factor = explain.factor(loop, laws.TIMES_WINDOW)
         window = explain.window_name(loop)

@@ -80,6 +80,11 @@ LL607 swapped-loss-arguments error
 LL701 eval-mode-sticks error
 LL702 validation-in-train-mode warning
 LL901 accelerate-double-scaling error
+LL902 deepspeed-double-scaling warning
+LL903 lightning-manual-scaling error
+LL904 num-items-ignored warning
+LL905 no-sync-misuse warning
+LL906 missing-set-epoch warning
 """
 """Every code that was ever given out, its name and its highest severity. A line is added, and never changed."""
 

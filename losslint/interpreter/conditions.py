@@ -243,13 +243,28 @@ def branch(ev: Evaluator, node: ir.If, scope: Scope) -> bool:
     if path_of(node.test) == "TYPE_CHECKING":
         return False
     relevant = is_relevant(ev, node, scope)
+    if not relevant and not ev.world.settings.thorough and _shares_out(node.body) is not _shares_out(node.orelse):
+        return _shares_out(node.body)
     return decide(ev, test, node, node, relevant)
+
+
+def _shares_out(block: ir.Block) -> bool:
+    """Whether a block makes the sampler of a run in several processes: such a run is the one that is looked at."""
+    return any(
+        isinstance(statement, ir.Assign)
+        and isinstance(statement.value, ir.Call)
+        and roles.last(path_of(statement.value.func)) == "DistributedSampler"
+        for statement in block
+    )
 
 
 def choose(ev: Evaluator, node: ir.Choice, test: Any, scope: Scope) -> Any:
     """`a if test else b` with an unknown test: forked only where a loss or a number is at stake."""
     body = ev.eval(node.body, scope)
     orelse = ev.eval(node.orelse, scope)
+    shared = next((value for value in (body, orelse) if getattr(value, "kind", "") == "distributed sampler"), None)
+    if shared is not None:
+        return shared
     relevant = any(
         type(value) in (Linear, Number) or isinstance(value, Thing) or arithmetic.tainted(value)
         for value in (body, orelse)

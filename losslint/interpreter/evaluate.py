@@ -450,6 +450,9 @@ class Evaluator:
                 return Thing("gradient", f"{receiver.path}.grad", {})
             if name == "loss" and self.world.live and not receiver.tainted:
                 return self.tensor(node, evidence=1)
+            if name == "is_last_batch" and self.world.current >= 0:
+                # Lightning's trainer says so
+                return self.world.visits[self.world.current].place == self.world.settings.batches - 1
             path = f"{receiver.path}.{name}"
             if receiver.varies or receiver.tainted:
                 return Unknown(path, receiver.varies, receiver.tainted)
@@ -579,6 +582,8 @@ class Evaluator:
         site.traits |= traits
         weights: dict[Any, Any] = {(site, visit): world.visits[visit].size if reduction == "sum" else 1}
         state = DETACHED if world.no_grad else GRAPH
+        if not world.unsynced:
+            world.with_sync.add((site, visit))
         steps = world.remember((), (node, "loss", None, 0, ""), weights)
         return Linear(
             weights, steps, state, reduction == "none", frozenset({assumption}) if assumption else frozenset()

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from losslint import units
-from losslint.contracts.frameworks import LIGHTNING
+from losslint.contracts.frameworks import LIGHTNING, TRAINER, Framework
 from losslint.interpreter import arithmetic, calls, figures, roles
 from losslint.interpreter.evaluate import Evaluator
 from losslint.interpreter.ledger import Loop, Window
@@ -31,8 +31,8 @@ _TAIL_BATCHES = 7
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """Where a run starts: `script`, `function`, `method`, `training_step`, `meter` or `step` (called once per batch
-    from out of sight)."""
+    """Where a run starts: `script`, `function`, `method`, `training_step`, `compute_loss`, `meter` or `step` (called
+    once per batch from out of sight)."""
 
     kind: str
     function: ir.Function | None
@@ -82,6 +82,8 @@ class Explorer:
         for function in program.module.functions:
             if function.outer and function.name == "training_step" and self._is_lightning(function.outer):
                 yield Root("training_step", function, function.outer)
+            elif function.outer and function.name == "compute_loss" and _is_of_trainer(function):
+                yield Root("compute_loss", function, function.outer)
         for cls in program.module.classes:
             if _meter_method(cls) is not None:
                 yield Root("meter", None, cls.name)
@@ -259,6 +261,7 @@ def _signature(world: World) -> Any:
         tuple((id(s.node), s.optimizer, s.scaler, len(s.fresh), len(s.stale)) for s in world.steps),
         tuple((id(f.node), f.position, form(f.weights)) for f in world.figures),
         tuple((e.kind, id(e.node), e.what) for e in world.events),
+        sum(loader.sampler is not None for loader in world.loaders.values()),
         tuple(id(z.node) for z in world.zeroings),
     )
 
@@ -290,6 +293,9 @@ def _start(ev: Evaluator, root: Root, program: Program) -> None:
     closure = Closure(function, owner.scope if owner is not None else scope, receiver, owner)
     if root.kind == "training_step":
         _run_training_step(ev, closure)
+        return
+    if root.kind == "compute_loss":
+        _run_compute_loss(ev, closure)
         return
     if root.kind == "step":
         _run_step(ev, closure)
@@ -362,10 +368,32 @@ def _run_training_step(ev: Evaluator, closure: Closure) -> None:
             form = arithmetic.linear(ev, value)
             manual = closure.receiver.attributes.get("automatic_optimization") is False
             if form is not None and not manual:
-                # the trainer divides by its window and steps when it is full: seen from here, every batch is one step
-                ev.world.backward(_last_return(function), form, 1, LIGHTNING.name)
-                ev.world.step(function, "trainer", False, LIGHTNING.name)
-                ev.world.zero(function, "trainer", False)
+                _trained_by(ev, LIGHTNING, function, form)
+
+
+def _trained_by(ev: Evaluator, framework: Framework, function: ir.Function, loss: Linear) -> None:
+    """What a trainer does with a loss that it is handed. It knows its own window: seen from here, every batch is one
+    step."""
+    ev.world.backward(_last_return(function), loss, 1, framework.name)
+    ev.world.step(function, "trainer", False, framework.name)
+    ev.world.zero(function, "trainer", False)
+
+
+def _is_of_trainer(function: ir.Function) -> bool:
+    """Whether a method named `compute_loss` is the one that the `Trainer` of transformers calls for each batch."""
+    return "return_outputs" in [parameter.name for parameter in function.parameters]
+
+
+def _run_compute_loss(ev: Evaluator, closure: Closure) -> None:
+    """`compute_loss(model, inputs)`, called once per batch of two passes."""
+    function = closure.function
+    for _ in range(2):
+        for _visit in ev.world.batches("", function, True):
+            given = _unknown_arguments(ev, function, closure.receiver is not None)
+            given |= {"inputs": ev.tensor(function, traits=BATCH_TRAITS), "return_outputs": False}
+            form = arithmetic.linear(ev, calls.invoke(ev, closure, [], given, None))
+            if form is not None:
+                _trained_by(ev, TRAINER, function, form)
 
 
 def _run_step(ev: Evaluator, closure: Closure) -> None:

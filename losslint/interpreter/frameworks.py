@@ -73,6 +73,7 @@ def accelerator_method(
                 value.data["prepared"] = thing
             elif isinstance(value, Loader):
                 thing.data["loaders"].add(value.path)
+                value.sampler = None
         written = [argument.value for argument in node.arguments] if len(node.arguments) == len(args) else []
         names = [path_of(argument) for argument in written] or [""] * len(args)
         prepared = [_prepared(value, name, thing) for value, name in zip(args, names, strict=True)]
@@ -89,7 +90,9 @@ def accelerator_method(
     if name in ("log", "print"):
         figures.report(ev, node, [*args, *kwargs.values()], name)
         return None
-    if name in ("no_sync", "autocast", "main_process_first", "local_main_process_first", "join_uneven_inputs"):
+    if name == "no_sync":
+        return without_sync(node)
+    if name in ("autocast", "main_process_first", "local_main_process_first", "join_uneven_inputs"):
         return Thing("context", name, {})
     return Unknown(f"accelerator.{name}()", varies=bool(world.live))
 
@@ -120,12 +123,25 @@ def enter_accumulate(ev: Evaluator, thing: Thing) -> None:
     data["sync"] = data["micro"] % data["window"] == 0
 
 
+def without_sync(node: ir.Call, wanted: Any = True) -> Thing:
+    """`with model.no_sync():` — a backward in it exchanges no gradients with other processes. `wanted` is False where
+    the block is switched off, and anything but a bool where that is not known."""
+    return Thing("context", "no_sync", {"unsynced": node} if wanted is True else {})
+
+
 def is_gated(owner: Any, method: str) -> bool:
     """Whether a method of a prepared object does nothing now: inside a window that is not full."""
     if not isinstance(owner, Thing) or f"{owner.kind}.{method}" not in ACCELERATE.gated:
         return False
     accelerator = owner.data.get("prepared")
     return isinstance(accelerator, Thing) and not accelerator.data["sync"]
+
+
+def engine_name(ev: Evaluator, name: str, kwargs: dict[str, Any]) -> str:
+    """The framework that an object out of sight belongs to, where its name and the imports of the module say so."""
+    divides = kwargs.get(DEEPSPEED.undivided) is not False
+    named = roles.is_engine(name) and DEEPSPEED.package in ev.program.imported
+    return DEEPSPEED.name if divides and named else ""
 
 
 def make_engine(ev: Evaluator, node: ir.Call) -> Thing:
@@ -148,7 +164,7 @@ def engine_method(
         divides = DEEPSPEED.backward_divides and kwargs.get(DEEPSPEED.undivided) is not False
         divide = thing.data["window"] if divides else 1
         if form is not None:
-            world.backward(node, form, divide, DEEPSPEED.name)
+            world.backward(node, form, divide, DEEPSPEED.name if divides else "")
         return None
     if name == "step":
         thing.data["micro"] += 1
@@ -193,10 +209,15 @@ def fabric_method(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, A
             ev.world.doubt("backward on a value that was not followed", node)
         return None
     if name in ("setup", "setup_dataloaders", "setup_module", "setup_optimizers"):
+        for value in args:
+            if isinstance(value, Loader):
+                value.sampler = None
         return args[0] if len(args) == 1 else tuple(args)
     if name in FABRIC.clip:
         return Unknown("norm", varies=True)
-    if name in ("no_backward_sync", "autocast", "init_module", "rank_zero_first"):
+    if name == "no_backward_sync":
+        return without_sync(node, kwargs.get("enabled", args[1] if len(args) > 1 else True))
+    if name in ("autocast", "init_module", "rank_zero_first"):
         return Thing("context", name, {})
     if name in ("log", "log_dict", "print"):
         figures.report(ev, node, [*args, *kwargs.values()], name)

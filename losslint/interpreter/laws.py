@@ -100,6 +100,24 @@ def _spares_bad_batch(test: str, found: Uneven) -> bool:
     return any(word in test for word in _FINITE) and found.divided_count * 2 > found.backwards
 
 
+def undivided(loop: Loop) -> Iterator[Backward]:
+    """The backwards, one a place, of losses whose weight in an optimizer step grows with the window."""
+    if loop.window is None or not loop.gradients_known or loop.gradient_exponent != 1:
+        return
+    if flipped(loop) is not None or any(uneven(one, one.high) for one in (loop, *loop.siblings)):
+        return
+    unit = mean_weight(loop)
+    if unit is not None and not unit.is_one and not unit.other:
+        return
+    if late_divisions(loop) or loop.nominal_batch:
+        return
+    for backward in {backward.node: backward for backward in reversed(loop.high.backwards)}.values():
+        if not (
+            all_summed(backward) or out_of_sight(backward) or spans_batches(backward) or has_unknown_divisor(backward)
+        ):
+            yield backward
+
+
 def late_divisions(loop: Loop) -> list[Scaling]:
     """Divisions by the window of a loss that has already been backpropagated in the same batch."""
     world = loop.high

@@ -129,6 +129,10 @@ class Loop:
         base = weights[1]
         assert base is not None
         exponents = set()
+        if any(weight.keys() - base.keys() for weight in weights.values() if weight is not None):
+            # a window that lets its micro-batches take different branches: their losses count together
+            together = {length: sum(weight.values(), Fraction(0)) for length, weight in weights.items() if weight}
+            return units.window_exponent(together)
         for node in base:
             values = {length: weight.get(node, Fraction(0)) for length, weight in weights.items() if weight is not None}
             exponents.add(units.window_exponent(values))

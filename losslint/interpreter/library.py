@@ -265,7 +265,9 @@ def _loader(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Cal
     loader.batch_size = kwargs.get("batch_size", args[1] if len(args) > 1 else None)
     by_default = len(args) < 2 and not kwargs.keys() & {"batch_size", "batch_sampler", "**"}
     loader.single = by_default or loader.batch_size == 1
-    loader.sampled = getattr(kwargs.get("sampler"), "kind", "") == "subset sampler"
+    sampler = kwargs.get("sampler")
+    loader.sampled = getattr(sampler, "kind", "") == "subset sampler"
+    loader.sampler = sampler if getattr(sampler, "kind", "") == "distributed sampler" else None
     key = arithmetic.static_key(loader.batch_size)
     if key is not None:
         ev.world.settings.overrides.setdefault(key, Number(units.BATCH, BATCH, key))
@@ -309,6 +311,11 @@ def _random_split(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: 
 
 def _subset_sampler(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Thing:
     return Thing("subset sampler", ev.unique("sampler"), {})
+
+
+def _distributed_sampler(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Thing:
+    shuffle = kwargs.get("shuffle", args[3] if len(args) > 3 else "**" not in kwargs or Unknown("shuffle"))
+    return Thing("distributed sampler", ev.unique("sampler"), {"shuffle": shuffle, "node": node})
 
 
 def _scaler(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -415,6 +422,7 @@ _LIBRARY: dict[str, builtin.Handler] = {
     "TensorDataset": _dataset,
     "Subset": _subset,
     "random_split": _random_split,
+    "DistributedSampler": _distributed_sampler,
     "SubsetRandomSampler": _subset_sampler,
     "GradScaler": _scaler,
     "ShardedGradScaler": _scaler,

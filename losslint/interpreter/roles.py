@@ -155,6 +155,12 @@ def is_model(path: str) -> bool:
 
 
 @lru_cache(maxsize=8192)
+def is_engine(name: str) -> bool:
+    """Whether something reads like a training engine that wraps model and optimizer."""
+    return name == "engine" or name.endswith(("_engine", "Engine"))
+
+
+@lru_cache(maxsize=8192)
 def gives_batch(name: str) -> bool:
     """Whether a function reads like one that draws the next batch."""
     return bool(_GET_BATCH.search(name))

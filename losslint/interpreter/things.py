@@ -101,6 +101,8 @@ def _model_method(
     if name == "zero_grad":
         ev.world.zero(node, thing.path, True)
         return None
+    if name == "no_sync" and not args:
+        return frameworks.without_sync(node)
     if name in ("to", "cuda", "cpu", "float", "half", "double", "apply", "requires_grad_"):
         return thing
     if name in ("parameters", "named_parameters", "state_dict", "modules", "children"):

@@ -44,7 +44,7 @@ def unknown_method(
     schedules = roles.is_scheduler(path) or roles.is_scheduler(given)
     optimizes = (roles.is_optimizer(path) or roles.is_optimizer(given)) and not schedules
     if name == "backward":
-        return _unknown_backward(ev, receiver, args, node)
+        return _unknown_backward(ev, receiver, args, kwargs, node)
     if name == "step" and optimizes:
         return things.optimizer_method(ev, receiver, path, name, args, kwargs, node)
     if (roles.is_scaler(path) or roles.is_scaler(given)) and name in (
@@ -72,6 +72,8 @@ def unknown_method(
         "print",
     ):
         return _unknown_accelerator(ev, name, args, kwargs, node)
+    if name == "no_sync" and not args:
+        return frameworks.without_sync(node)
     if name in ("train", "eval") and not kwargs and (not args or _is_mode(args)):
         world.mode(name, args, node, path)
         return receiver
@@ -102,7 +104,7 @@ def _is_mode(args: list[Any]) -> bool:
     return len(args) == 1 and (isinstance(value, bool) or named)
 
 
-def _unknown_backward(ev: Evaluator, receiver: Unknown, args: list[Any], node: ir.Call) -> Any:
+def _unknown_backward(ev: Evaluator, receiver: Unknown, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     world = ev.world
     if args:
         form = arithmetic.linear(ev, args[0])
@@ -113,7 +115,7 @@ def _unknown_backward(ev: Evaluator, receiver: Unknown, args: list[Any], node: i
             # an engine, a strategy or a wrapped optimizer: who divides is not known
             world.doubt("backward of something that is not in sight", node)
         if form is not None:
-            world.backward(node, form)
+            world.backward(node, form, 1, frameworks.engine_name(ev, owner, kwargs))
         return None
     if receiver.tainted:
         world.doubt("backward on a value that was not followed", node)
@@ -138,7 +140,7 @@ def _unknown_accelerator(ev: Evaluator, name: str, args: list[Any], kwargs: dict
     if name in ("log", "print"):
         figures.report(ev, node, [*args, *kwargs.values()], name)
         return None
-    return Thing("context", name, {})
+    return frameworks.without_sync(node)
 
 
 def call_unknown(ev: Evaluator, callee: Unknown, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -152,6 +154,8 @@ def call_unknown(ev: Evaluator, callee: Unknown, args: list[Any], kwargs: dict[s
                 return made
     if roles.is_optimizer(name) and name[:1].isupper():
         return ev.make("optimizer", name, args, kwargs, node)
+    if name == "no_sync" and not args:
+        return frameworks.without_sync(node)
     if args and isinstance(args[0], (Linear, Tensor)) and "scaler" in name.lower() and len(args) > 1:
         return frameworks.scaler_callable(ev, args, kwargs, node)
     # a loss function made by something out of sight is known by the name it was given

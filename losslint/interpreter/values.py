@@ -218,7 +218,8 @@ class Loader:
 
     `source` is the path of the dataset that a loader walks; `part_of` that of the set which a dataset is a part of;
     `sampled`: its sampler leaves samples out; `single`: its batches hold one sample; `named`: its path is a name of the
-    user's; `limit`: only so many batches are taken; `rows`: samples, `count`: batches, where constants say how many.
+    user's; `limit`: only so many batches are taken; `rows`: samples, `count`: batches, where constants say how many;
+    `sampler`: the sampler object that the user has to tell the epoch.
     """
 
     __slots__ = (
@@ -233,6 +234,7 @@ class Loader:
         "path",
         "rows",
         "sampled",
+        "sampler",
         "single",
         "source",
     )
@@ -251,6 +253,7 @@ class Loader:
         self.limit: Any = None
         self.rows: int | None = None
         self.count: int | None = None
+        self.sampler: Thing | None = None
 
 
 class Iteration:

@@ -88,7 +88,7 @@ class Zeroing(NamedTuple):
 
 class Event(NamedTuple):
     """Anything else in the order of the step: `clip`, `unscale`, `update`, `schedule` (its flag says that a framework
-    rescales it), `train`, `eval`, `mode` (one of them), `epoch` (a sampler is told its number). `live`: inside a loop over batches; `passage`: the pass that it
+    rescales it), `train`, `eval`, `mode` (one of them). `live`: inside a loop over batches; `passage`: the pass that it
     belongs to."""
 
     kind: str
