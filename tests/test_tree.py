@@ -70,6 +70,10 @@ LL412 scheduler-unit-mismatch warning
 LL413 scheduler-horizon-ignores-window warning
 LL414 scheduler-before-optimizer warning
 LL415 lambda-lr-absolute error
+LL501 rewrapped-loss error
+LL502 non-differentiable-before-loss error
+LL503 detached-loss-term warning
+LL504 backward-under-no-grad error
 LL601 softmax-before-cross-entropy error
 LL602 sigmoid-before-bce-with-logits error
 LL603 missing-activation-before-loss error
@@ -79,6 +83,7 @@ LL606 broadcast-loss error
 LL607 swapped-loss-arguments error
 LL701 eval-mode-sticks error
 LL702 validation-in-train-mode warning
+LL703 aliased-best-state error
 LL901 accelerate-double-scaling error
 LL902 deepspeed-double-scaling warning
 LL903 lightning-manual-scaling error

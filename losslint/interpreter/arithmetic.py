@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from losslint import units
 from losslint.contracts.torch import CURVED
+from losslint.interpreter import graph
 from losslint.interpreter.values import (
     AMP,
     BATCH,
@@ -116,7 +117,7 @@ def linear(ev: Evaluator, value: Any) -> Linear | None:
             weight = world.visits[value.visit].size
         weights: dict[Atom, Exact] = {(site, value.visit): weight}
         steps = world.remember((), (value.node, "loss", None, 0, ""), weights)
-        notes = frozenset({assumption}) if assumption else frozenset()
+        notes = frozenset({assumption} if assumption else ()) | graph.cuts(value)
         return Linear(weights, steps, value.state, value.reduction == "none", notes)
     return None
 
@@ -322,7 +323,7 @@ def nonlinear(ev: Evaluator, value: Any, node: ir.Node, name: str = "") -> Any:
     form = value if type(value) is Linear else None
     lossy = (form is not None and is_loss(form)) or (type(value) is Tensor and value.evidence)
     if not lossy:
-        return ev.tensor(node)
+        return graph.derived(ev.tensor(node), value)
     visits = {visit for _, visit in form.weights} if form is not None else {value.visit}
     if len(visits) > 1:
         # a nonlinear function of the pass's mean (a perplexity of the mean loss) is what should be done
@@ -335,15 +336,18 @@ def _sum(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Node) -> Any:
     sign = 1 if op == "+" else -1
     if type(left) is Tensor and type(right) is Tensor and not (left.evidence or right.evidence):
         if left.reduction and right.reduction:
-            return ev.tensor(node, reduction=left.reduction, state=max(left.state, right.state))
+            made = ev.tensor(node, reduction=left.reduction, state=max(left.state, right.state))
+            return graph.derived(made, left, right)
         if left.visit == right.visit or not ev.world.live:
-            return ev.tensor(node, state=max(left.state, right.state))
+            return graph.derived(ev.tensor(node, state=max(left.state, right.state)), left, right)
     first, second = linear(ev, left), linear(ev, right)
     if first is not None and second is not None:
         weights = dict(first.weights)
         for atom, weight in second.weights.items():
             weights[atom] = weights.get(atom, 0) + sign * weight
         steps = merged(first.steps, second.steps)
+        if sign > 0 and (first.state == GRAPH) is not (second.state == GRAPH):
+            ev.world.add_dead(node, *((first, second) if first.state == GRAPH else (second, first)))
         state = (
             max(first.state, second.state) if GRAPH in (first.state, second.state) else min(first.state, second.state)
         )
@@ -381,7 +385,7 @@ def _product(ev: Evaluator, left: Any, right: Any, node: ir.Node, left_node: ir.
         lossy = (is_loss(first), is_loss(second))
         if lossy == (False, False) or lossy == (True, True):
             if lossy == (False, False):
-                return ev.tensor(node, traits=spanning(left, right))
+                return graph.derived(ev.tensor(node, traits=spanning(left, right)), left, right)
             return nonlinear(ev, left, node)
         form, other, operand = (first, right, right_node) if lossy[0] else (second, left, left_node)
         if form.vector and type(other) is Tensor:

@@ -10,6 +10,7 @@ from losslint.interpreter.values import (
     BATCH,
     BATCH_TRAITS,
     DETACHED,
+    GRAPH,
     Bag,
     ClassValue,
     Closure,
@@ -34,7 +35,9 @@ def attribute(ev: Evaluator, receiver: Any, name: str, node: ir.Expr) -> Any:
         return _tensor_attribute(ev, receiver, name, node)
     if isinstance(receiver, Linear):
         if name == "data":
-            return receiver.alias(min(receiver.state, DETACHED))
+            return receiver.alias(
+                min(receiver.state, DETACHED), *([ev.world.cut("data", node)] if receiver.state == GRAPH else [])
+            )
         if name in ("grad_fn", "requires_grad", "device", "dtype"):
             return Unknown(name)
         if roles.is_loss(name):
@@ -81,9 +84,11 @@ def _tensor_attribute(ev: Evaluator, receiver: Tensor, name: str, node: ir.Expr)
     if name == "loss" or (roles.is_loss(name) and name != "l"):
         return Tensor(node, receiver.visit, receiver.state, None, 1)
     if name == "data":
-        return Tensor(
+        made = Tensor(
             receiver.node, receiver.visit, min(receiver.state, DETACHED), receiver.reduction, receiver.evidence
         )
+        made.cut = ev.world.cut("data", node) if receiver.state == GRAPH else receiver.cut
+        return made
     if name in ("device", "dtype", "requires_grad", "is_cuda", "ndim"):
         return Unknown(name)
     if name == "batch_size":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from losslint.interpreter import arithmetic, roles
+from losslint.interpreter import arithmetic, graph, roles
 from losslint.interpreter.program import path_of
 from losslint.interpreter.values import (
     BATCH_TRAITS,
@@ -119,6 +119,8 @@ def _set_attribute(ev: Evaluator, target: ir.Attr, value: Any, scope: Scope, sou
             ev.world.doubt("gradients are written by hand", target)
         return
     value = _named(ev, name, value, source)
+    if name == "requires_grad" and value is True and isinstance(receiver, (Linear, Tensor)):
+        graph.made_leaf(ev, receiver, target)
     if isinstance(receiver, Instance):
         receiver.attributes[name] = value
     elif isinstance(receiver, Thing):

@@ -87,7 +87,7 @@ def _float(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call
         return 0
     value = args[0]
     if isinstance(value, (Linear, Tensor)):
-        return tensors.as_float(ev, value)
+        return tensors.as_float(ev, value, "float", node)
     return Unknown(f"float({value})") if isinstance(value, str) else value
 
 

@@ -202,7 +202,8 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
     scope.names["__class__"] = closure.owner
     world = ev.world
     no_grad = any(roles.last(path_of(d.func if isinstance(d, ir.Call) else d)) in _NO_GRAD for d in function.decorators)
-    world.no_grad += no_grad
+    outer_no_grad = world.no_grad
+    world.no_grad = 0 if _decorated(function, "enable_grad") else outer_no_grad + no_grad
     ev.stack.append(function)
     ev.world.entered.add(function)
     guards, world.guards = world.guards, list(world.guards)
@@ -226,7 +227,7 @@ def invoke(ev: Evaluator, closure: Closure, args: list[Any], kwargs: dict[str, A
     finally:
         world.guards = guards
         world.entry = entry
-        world.no_grad -= no_grad
+        world.no_grad = outer_no_grad
         ev.stack.pop()
 
 

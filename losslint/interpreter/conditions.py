@@ -10,6 +10,7 @@ from losslint.interpreter.program import BACKWARD, path_of
 from losslint.interpreter.values import (
     BATCH,
     COUNT,
+    DETACHED,
     LITERAL,
     ClassValue,
     Closure,
@@ -131,7 +132,9 @@ def _pair(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Compare, const
         if type(left) in (Tensor, Linear) and left.state and not arithmetic.tainted(left):
             # a tensor against a number marks what counts; against another tensor it is a result
             both = type(right) in (Tensor, Linear)
-            return ev.tensor(node, traits=frozenset({"comparison"} if both else {"mask"}))
+            made = ev.tensor(node, traits=frozenset({"comparison"} if both else {"mask"}), state=DETACHED)
+            made.cut = ev.world.cut("comparison", node)
+            return made
         return Unknown("comparison", varies=True)
     counter = first if first is not None else second
     if counter is not None and counter.kinds & COUNT and ev.world.live and not constant:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from losslint import units
-from losslint.interpreter import arithmetic, attributes, binding, calls, conditions, iteration, roles, streams
+from losslint.interpreter import arithmetic, attributes, binding, calls, conditions, graph, iteration, roles, streams
 from losslint.interpreter.program import LoopRole, Program
 from losslint.interpreter.values import (
     BATCH,
@@ -27,6 +27,7 @@ from losslint.interpreter.values import (
     Linear,
     ModuleScope,
     ModuleValue,
+    Note,
     Number,
     Scope,
     Tensor,
@@ -585,9 +586,10 @@ class Evaluator:
         if not world.unsynced:
             world.with_sync.add((site, visit))
         steps = world.remember((), (node, "loss", None, 0, ""), weights)
-        return Linear(
-            weights, steps, state, reduction == "none", frozenset({assumption}) if assumption else frozenset()
-        )
+        notes: set[Note] = {assumption} if assumption else set()
+        if world.no_grad:
+            notes.add(world.cut(graph.NO_GRAD, node))
+        return Linear(weights, steps, state, reduction == "none", frozenset(notes))
 
     def tensor(
         self,
@@ -600,7 +602,10 @@ class Evaluator:
         """A tensor that comes from here, in the current batch."""
         if state is None:
             state = DETACHED if self.world.no_grad else GRAPH
-        return Tensor(node, self.world.visit(), state, reduction, evidence, traits)
+        made = Tensor(node, self.world.visit(), state, reduction, evidence, traits)
+        if self.world.no_grad:
+            made.cut = self.world.cut(graph.NO_GRAD, node)
+        return made
 
     def unique(self, path: str) -> str:
         """A path for an object made by a contract."""

@@ -136,7 +136,9 @@ class Explorer:
                 # a loop that only reports has fewer ways to go wrong
                 del queue[2 - len(seen) :]
             signature = _signature(scout)
-            if signature in signatures or not (scout.backwards or scout.figures or scout.retained or scout.uncalled):
+            if signature in signatures or not (
+                scout.backwards or scout.dead_backwards or scout.figures or scout.retained or scout.uncalled
+            ):
                 continue
             signatures.add(signature)
             loop = self._judgeable(root, scout, taken)
@@ -263,6 +265,7 @@ def _signature(world: World) -> Any:
         tuple((e.kind, id(e.node), e.what) for e in world.events),
         sum(loader.sampler is not None for loader in world.loaders.values()),
         tuple(id(z.node) for z in world.zeroings),
+        tuple((id(b.node), form(b.weights)) for b in world.dead_backwards),
     )
 
 

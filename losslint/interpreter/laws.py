@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from losslint import units
+from losslint.interpreter import graph
 from losslint.interpreter.program import statements
-from losslint.interpreter.values import GRAPH, WINDOW, Output, Site, Step, Tensor
-from losslint.interpreter.world import Backward, LossCall, OptimizerStep, Scaling, World, Zeroing
+from losslint.interpreter.values import GRAPH, WINDOW, Cut, Output, Site, Step, Tensor
+from losslint.interpreter.world import Backward, DeadBackward, LossCall, OptimizerStep, Scaling, World, Zeroing
 from losslint.lowering import ir
 from losslint.lowering.walk import walk
 from losslint.units import Unit
@@ -240,3 +241,29 @@ def steps_without_gradients(loop: Loop) -> Iterator[LostGradients]:
         inside = [step for step in steps if step.visit == backward.visit]
         if inside:
             yield LostGradients(zeroing, backward, inside[0], inside[0].time < backward.time)
+
+
+def dead_backwards(loop: Loop, kinds: Callable[[Cut], bool]) -> Iterator[tuple[DeadBackward, Cut]]:
+    """The backwards of a loss that is in no graph on any way to them, with the place where it left the graph, where
+    that is of one of these kinds."""
+    alive = {backward.node for fork in (loop, *loop.siblings) for backward in fork.base.backwards}
+    seen: set[ir.Node] = set()
+    for dead in loop.base.dead_backwards:
+        if dead.node in alive or dead.node in seen or not dead.cuts or "another term" in dead.notes:
+            continue
+        seen.add(dead.node)
+        cut = graph.first(dead.cuts)
+        if kinds(cut):
+            yield dead, cut
+
+
+def is_of_losses(dead: DeadBackward) -> bool:
+    """Whether what a backward is given is known to be made of losses."""
+    return all(site.evidence for site, _ in dead.weights)
+
+
+def words_of(cut: Cut) -> str:
+    """What a message calls the line where a value leaves the graph."""
+    if cut.kind == "comparison":
+        return "a comparison"
+    return f"`.{cut.kind}`" if cut.kind == "data" else f"`{cut.kind}()`"

@@ -69,7 +69,8 @@ class Loop:
     @property
     def subjects(self) -> int:
         """How much of what the laws speak of was found here."""
-        return len(self.base.backwards) + len(self.base.figures) + len(self.base.retained)
+        world = self.base
+        return len(world.backwards) + len(world.dead_backwards) + len(world.figures) + len(world.retained)
 
     # ------------------------------------------------------------ gradients
 
@@ -529,9 +530,7 @@ class Loop:
         site = next(iter(step.weights), None)
         if site is None:
             return None
-        values = {
-            length: site_total(same.weights, site[0].node) for length, same in found.items() if same is not None
-        }
+        values = {length: site_total(same.weights, site[0].node) for length, same in found.items() if same is not None}
         base = values.get(1)
         if not base:
             return None

@@ -14,6 +14,7 @@ from losslint.interpreter import (
     builtin,
     figures,
     frameworks,
+    graph,
     lengths,
     methods,
     models,
@@ -28,7 +29,6 @@ from losslint.interpreter import (
 from losslint.interpreter.values import (
     AMP,
     BATCH,
-    DETACHED,
     FLOAT,
     LITERAL,
     MISSING,
@@ -77,7 +77,9 @@ def call_library(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, An
             return made
     name = roles.last(path)
     result = _called(ev, path, name, args, kwargs, node)
-    return outputs.after(name, args[0] if args else kwargs.get("input"), [*args[1:], *kwargs.values()], result, node)
+    return outputs.after(
+        ev, name, args[0] if args else kwargs.get("input"), [*args[1:], *kwargs.values()], result, node
+    )
 
 
 def _called(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -201,15 +203,17 @@ def _numeric(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], 
         receiver_method = "sum" if "sum" in name else "mean"
         return methods.call_method(ev, value, receiver_method, args[1:], kwargs, node, node)
     if name in ("ceil", "floor", "trunc", "rint", "round"):
-        return _rounded(ev, name, value)
+        return ev.tensor(node) if isinstance(value, Tensor) else _rounded(ev, name, value)
     if name in ("tensor", "as_tensor", "array", "asarray", "Tensor", "FloatTensor", "float32", "float64", "from_numpy"):
         if isinstance(value, (list, tuple)) and any(isinstance(item, Linear) for item in value):
-            return list(value)
+            return [graph.rewrapped(ev, item, node) for item in value]
         if isinstance(value, Linear):
-            return value.alias(min(value.state, DETACHED)) if value.state else value
+            return graph.rewrapped(ev, value, node)
         return (
             value if arithmetic.number(ev, value) is not None else ev.tensor(node) if ev.world.live else Unknown(name)
         )
+    if name == "Variable" and isinstance(value, Linear):
+        return graph.rewrapped(ev, value, node)
     if name in ("stack", "cat", "hstack", "concatenate", "vstack"):
         if isinstance(value, (list, tuple)) and any(isinstance(item, Linear) for item in value):
             return list(value)

@@ -41,7 +41,7 @@ def call_method(
         return tensors.linear_method(ev, receiver, name, args, kwargs, node, receiver_node)
     if isinstance(receiver, Tensor):
         result = tensors.tensor_method(ev, receiver, name, args, kwargs, node)
-        return outputs.after(name, receiver, [*args, *kwargs.values()], result, node)
+        return outputs.after(ev, name, receiver, [*args, *kwargs.values()], result, node)
     if isinstance(receiver, Thing):
         if receiver.kind == "gradient":
             return tensors.gradient_method(ev, receiver, name, args, node)

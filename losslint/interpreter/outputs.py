@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from losslint.contracts.torch import ENTRYWISE, KEEPING, WEIGHTED_LAYERS
-from losslint.interpreter.values import Number, Output, Tensor, Thing
+from losslint.interpreter import graph
+from losslint.interpreter.values import DETACHED, GRAPH, Number, Output, Tensor, Thing
 
 if TYPE_CHECKING:
+    from losslint.interpreter.evaluate import Evaluator
     from losslint.lowering import ir
 
 COLUMN, FLAT = "column", "flat"
@@ -16,19 +18,21 @@ _SAME_SHAPE = frozenset("float double half bfloat16 to cpu cuda type contiguous 
 _LAST = (1, -1)
 
 
-def after(name: str, source: Any, arguments: Sequence[Any], result: Any, node: ir.Node) -> Any:
+def after(ev: Evaluator, name: str, source: Any, arguments: Sequence[Any], result: Any, node: ir.Node) -> Any:
     """The result of the function or method `name` on `source`, with what is known of its entries and its shape.
 
     `arguments` are those behind `source`.
     """
     if type(result) is not Tensor:
         return result
+    graph.inherit(result, source)
     shape = _shape(name, source, arguments)
     before = source.output if type(source) is Tensor else None
     if result is source:
         if shape == source.shape:
             return result
         result = Tensor(source.node, source.visit, source.state, source.reduction, source.evidence, source.traits)
+        result.cut = source.cut
     result.shape = shape
     if result.output is not None:
         return result
@@ -37,6 +41,8 @@ def after(name: str, source: Any, arguments: Sequence[Any], result: Any, node: i
         features, model = (before.features, before.model) if before is not None else (None, "")
         dimension = _whole(arguments[0]) if arguments else None
         result.output = Output(function, node, features, model, "", dimension)
+        if function in graph.WITHOUT_GRADIENT and result.state == GRAPH:
+            result.state, result.cut = DETACHED, ev.world.cut(name, node)
     elif name in KEEPING and before is not None:
         result.output = before if name in _SAME_SHAPE else before._replace(features=None)
     return result

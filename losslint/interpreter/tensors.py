@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from losslint import units
 from losslint.contracts.torch import NONLINEAR, SCALAR_PRESERVING
-from losslint.interpreter import arithmetic, lengths
+from losslint.interpreter import arithmetic, graph, lengths
 from losslint.interpreter.values import (
     BATCH,
     BATCH_TRAITS,
@@ -15,6 +15,7 @@ from losslint.interpreter.values import (
     FLOAT,
     GRAPH,
     Chunks,
+    Cut,
     Linear,
     Number,
     RangeValue,
@@ -62,9 +63,12 @@ def linear_method(
     """A method of a loss."""
     world = ev.world
     if name in ("item", "tolist", "numpy", "__float__"):
-        return as_float(ev, form)
+        return as_float(ev, form, name.strip("_"), node)
     if name in ("detach", "detach_"):
-        return form.alias(min(form.state, DETACHED))
+        return form.alias(min(form.state, DETACHED), *_left(ev, form, "detach", node))
+    if name == "requires_grad_" and form.state != GRAPH and not (args and args[0] is False):
+        graph.made_leaf(ev, form, node)
+        return form
     if name == "clone":
         return Linear(form.weights, form.steps, form.state, form.vector, form.notes)
     if name == "backward":
@@ -185,12 +189,15 @@ def tensor_method(
         if "mask" in tensor.traits and reduction == "sum":
             return Tensor(node, tensor.visit, DETACHED, None, 0, frozenset({"count"}))
         return Tensor(node, tensor.visit, tensor.state, reduction, tensor.evidence, tensor.traits - {"batch"})
-    if name in ("item", "tolist", "numpy"):
-        return Tensor(tensor.node, tensor.visit, FLOAT, tensor.reduction, tensor.evidence, tensor.traits)
-    if name in ("detach", "detach_"):
-        return Tensor(
-            tensor.node, tensor.visit, min(tensor.state, DETACHED), tensor.reduction, tensor.evidence, tensor.traits
-        )
+    if name in ("item", "tolist", "numpy", "detach", "detach_"):
+        name = name.strip("_")
+        state = min(tensor.state, DETACHED) if name == "detach" else FLOAT
+        made = Tensor(tensor.node, tensor.visit, state, tensor.reduction, tensor.evidence, tensor.traits)
+        made.cut = ev.world.cut(name, node) if tensor.state == GRAPH else tensor.cut
+        return made
+    if name == "requires_grad_" and not tensor.evidence and not (args and args[0] is False):
+        graph.made_leaf(ev, tensor, node)
+        return tensor
     if name in SCALAR_PRESERVING or name in ("clone", "bool", "long", "int", "eq_", "values"):
         if tensor.evidence or tensor.reduction or tensor.traits:
             return tensor
@@ -233,18 +240,26 @@ def gradient_method(ev: Evaluator, gradient: Thing, name: str, args: list[Any], 
     return Unknown(f"{gradient.path}.{name}()", varies=True)
 
 
-def as_float(ev: Evaluator, value: Linear | Tensor) -> Linear:
-    """A loss as a plain number: no graph, no shared memory."""
+def as_float(ev: Evaluator, value: Linear | Tensor, name: str, node: ir.Node) -> Linear:
+    """A loss as a plain number, which the function `name` makes of it: no graph, no shared memory."""
     form = arithmetic.linear(ev, value)
     assert form is not None
-    return Linear(form.weights, form.steps, FLOAT, form.vector, form.notes)
+    notes = form.notes.union(_left(ev, form, name, node))
+    return Linear(form.weights, form.steps, FLOAT, form.vector, notes)
+
+
+def _left(ev: Evaluator, form: Linear, name: str, node: ir.Node) -> list[Cut]:
+    """The cut by which a loss leaves the graph here; none where it has left it before."""
+    return [ev.world.cut(name, node)] if form.state == GRAPH else []
 
 
 def without_graph(form: Linear, inputs: list[Any]) -> Linear:
     """A loss of which all inputs are detached is no part of a graph (what the loader gives never was one)."""
     tensors = [value for value in inputs if isinstance(value, (Tensor, Linear))]
     made = [value for value in tensors if not (isinstance(value, Tensor) and "batch" in value.traits)]
-    return form.alias(DETACHED) if made and all(value.state != GRAPH for value in made) else form
+    if not made or any(value.state == GRAPH for value in made):
+        return form
+    return form.alias(min(form.state, DETACHED), *graph.outside(inputs))
 
 
 def argument(node: ir.Call) -> ir.Expr:

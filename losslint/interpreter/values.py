@@ -105,6 +105,19 @@ Atom: TypeAlias = tuple[Site, int]
 """The loss of one visit: (where it is made, which visit)."""
 
 
+class Cut(NamedTuple):
+    """The place where a value left the graph. `kind` is what took it out of it: `item`, `detach`, `argmax`, `no_grad`,
+    `rewrapped` (a new leaf) …; `order` counts the cuts of a run."""
+
+    kind: str
+    node: ir.Node
+    order: int
+
+
+Note: TypeAlias = str | Cut
+"""An assumption that was made about a loss, or where it left the graph."""
+
+
 class Step(NamedTuple):
     """One line of provenance: at `node` the value became `weights`, by `verb` with `operand`. `entry` is the call of
     the batch loop that handed a loss to the function in which this happened: a meter's `update(loss)`."""
@@ -132,7 +145,8 @@ class Storage:
 
 class Linear:
     """A linear form over the losses of batches. `vector`: one entry per sample (reduction none).
-    `notes` are the assumptions made on the way."""
+    `notes` are the assumptions made on the way,
+    and the places where it left the graph."""
 
     __slots__ = ("notes", "state", "storage", "vector")
 
@@ -142,7 +156,7 @@ class Linear:
         steps: tuple[Step, ...],
         state: int,
         vector: bool = False,
-        notes: frozenset[str] = frozenset(),
+        notes: frozenset[Note] = frozenset(),
     ) -> None:
         self.storage = Storage(weights, steps, state == GRAPH)
         self.state = state
@@ -159,13 +173,13 @@ class Linear:
         """Where the weights came about, oldest first."""
         return self.storage.steps
 
-    def alias(self, state: int) -> Linear:
-        """Another handle of the same memory, in another graph state."""
+    def alias(self, state: int, *notes: Note) -> Linear:
+        """Another handle of the same memory, in another graph state; `notes` are added to what is known of it."""
         other = Linear.__new__(Linear)
         other.storage = self.storage
         other.state = state
         other.vector = self.vector
-        other.notes = self.notes
+        other.notes = self.notes | frozenset(notes)
         return other
 
 
@@ -190,9 +204,9 @@ class Tensor:
     """A tensor that is not followed. `node` made it in `visit`; `reduction` says how its scalar came about;
     `traits`: `mask` (a comparison's result), `masked`, `nonlinear`, `batch`, `scaler`, `exp`; `output` says how its
     entries came about, where that is known; `shape` is `column` (one entry a sample, in a dimension of its own) or
-    `flat` (one a sample, without it)."""
+    `flat` (one a sample, without it); `cut` is where it left the graph, where that is known."""
 
-    __slots__ = ("evidence", "node", "output", "reduction", "shape", "state", "traits", "visit")
+    __slots__ = ("cut", "evidence", "node", "output", "reduction", "shape", "state", "traits", "visit")
 
     def __init__(
         self,
@@ -211,6 +225,7 @@ class Tensor:
         self.traits = traits
         self.output: Output | None = None
         self.shape = ""
+        self.cut: Cut | None = None
 
 
 class Loader:

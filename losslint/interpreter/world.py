@@ -8,16 +8,19 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from losslint import units
+from losslint.interpreter.graph import BY_HAND
 from losslint.interpreter.values import (
     AMP,
     DETACHED,
     GRAPH,
     WINDOW,
     Atom,
+    Cut,
     Exact,
     Key,
     Linear,
     Loader,
+    Note,
     Number,
     Site,
     Step,
@@ -48,9 +51,27 @@ class Backward(NamedTuple):
     steps: tuple[Step, ...]
     divided_by: int
     guards: tuple[ir.If, ...]
-    notes: frozenset[str]
+    notes: frozenset[Note]
     framework: str
     time: int
+
+
+class DeadBackward(NamedTuple):
+    """A backward of a loss that is in no graph: no parameter gets a gradient. `cuts`: where it left the graph."""
+
+    node: ir.Node
+    weights: dict[Atom, Exact]
+    notes: frozenset[Note]
+    cuts: tuple[Cut, ...]
+
+
+class DeadTerm(NamedTuple):
+    """A term that was taken out of the graph and then added to a loss that is in it."""
+
+    node: ir.Node
+    atoms: frozenset[Atom]
+    beside: frozenset[Atom]
+    cut: Cut
 
 
 class Contribution(NamedTuple):
@@ -115,7 +136,7 @@ class Figure(NamedTuple):
     live: bool
     sink: str
     label: str
-    notes: frozenset[str]
+    notes: frozenset[Note]
     time: int
 
 
@@ -254,6 +275,9 @@ class World:
         self.amp: dict[str, AmpState] = {}
 
         self.backwards: list[Backward] = []
+        self.dead_backwards: list[DeadBackward] = []
+        self.dead_terms: dict[ir.Node, DeadTerm] = {}
+        self.cuts: dict[tuple[str, ir.Node], Cut] = {}
         self.steps: list[OptimizerStep] = []
         self.zeroings: list[Zeroing] = []
         self.events: list[Event] = []
@@ -385,6 +409,8 @@ class World:
     def backward(self, node: ir.Node, loss: Linear, divide: int = 1, framework: str = "") -> None:
         """The gradients receive every loss of a form, divided by what a framework divides by."""
         if loss.state != GRAPH:
+            where = tuple(note for note in loss.notes if type(note) is Cut)
+            self.dead_backwards.append(DeadBackward(node, loss.weights, loss.notes, where))
             return
         index = len(self.backwards)
         if self.unsynced:
@@ -404,6 +430,18 @@ class World:
             if state.unscaled:
                 # new scaled gradients on top of unscaled ones: the state no longer says what the gradients are
                 self.amp[optimizer] = AmpState(False, state.node)
+
+    def cut(self, kind: str, node: ir.Node) -> Cut:
+        """The place where a value leaves the graph; the same place is the same cut."""
+        return self.cuts.setdefault((kind, node), Cut(kind, node, len(self.cuts)))
+
+    def add_dead(self, node: ir.Node, live: Linear, dead: Linear) -> None:
+        """Remembers a term of the current batch that somebody took out of the graph before it was added to a loss."""
+        where = [note for note in dead.notes if type(note) is Cut and note.kind in BY_HAND]
+        batches = {visit for form in (live, dead) for _, visit in form.weights}
+        if where and len(batches) == 1 and all(site.evidence for site, _ in dead.weights):
+            cut = min(where, key=lambda one: one.order)
+            self.dead_terms.setdefault(node, DeadTerm(node, frozenset(dead.weights), frozenset(live.weights), cut))
 
     def _pending(self, optimizer: str) -> int:
         return max(self.cleared.get(optimizer, 0), self.cleared_all)
