@@ -26,6 +26,7 @@ _PYTHON = frozenset({"python", "python3", "ipython", "ipython3"})
 _OTHER_KERNELS = ("ir", "julia")
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_LINE = re.compile(r"\bline ([0-9]+)\b")
 _VISIBLE = re.compile(r"[^\r\n]")
 
 
@@ -81,6 +82,21 @@ class Notebook:
             fix=None if finding.fix is None else self.located_fix(finding.fix, finding.path),
         )
 
+    def joined(self, finding: Finding) -> Finding:
+        """A finding in cells as one in the program, without its fix: what `located` was given."""
+        return replace(
+            finding,
+            cell=None,
+            range=self._in_program(finding.range, finding.cell),
+            trail=tuple(self._joined(step, finding.path) for step in finding.trail),
+            related=tuple(self._joined(step, finding.path) for step in finding.related),
+            fix=None,
+        )
+
+    def told(self, text: str) -> str:
+        """A message about lines of the program as one about lines of its cells."""
+        return _LINE.sub(lambda match: self.line_name(int(match[1])), text)
+
     def located_fix(self, fix: Fix, path: str) -> Fix | None:
         """A fix of the program, called `path` in it, as one of its cells; None where an edit goes over several."""
         edits = [edit if edit.path != path else self._edit(edit) for edit in fix.edits]
@@ -101,6 +117,13 @@ class Notebook:
             return step
         cell, where = self.place(step.range)
         return replace(step, cell=cell, range=where)
+
+    def _joined(self, step: TrailStep, path: str) -> TrailStep:
+        return step if step.path != path else replace(step, cell=None, range=self._in_program(step.range, step.cell))
+
+    def _in_program(self, where: Range, number: int | None) -> Range:
+        before = next((cell.first_line for cell in self.cells if cell.number == number), 1) - 1
+        return replace(where, start_line=where.start_line + before, end_line=where.end_line + before)
 
     def _edit(self, edit: Edit) -> Edit | None:
         number, where = self.place(edit.range)

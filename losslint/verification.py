@@ -6,6 +6,7 @@ Torch is imported by the verifier's server only.
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import re
 import sys
@@ -13,10 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from losslint import selection, source
+from losslint import notebooks, selection, source
 from losslint.check import Report
 from losslint.commands.shared import Exit, misuse, say
-from losslint.findings import Finding, Outcome
+from losslint.findings import Finding, Outcome, Verdict
+from losslint.notebooks import Notebook
+from losslint.output.text import where
 from losslint.progress import ProgressBar
 from losslint.runtime.emit import EmitError, script
 from losslint.runtime.ledger import Portrait
@@ -26,22 +29,27 @@ from losslint.runtime.plot import check as check_plot
 from losslint.runtime.pool import Job, Verifier, VerifierError
 from losslint.runtime.protocol import Failure
 
-_PLACE = re.compile(r"(?P<path>.+?):(?P<line>[1-9][0-9]*)(:[0-9]+)?:?")
+_PLACE = re.compile(r"(?P<path>.+?)(:cell (?P<cell>[1-9][0-9]*))?:(?P<line>[1-9][0-9]*)(:[0-9]+)?:?")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line of a file, as `FILE:LINE` names it."""
+    """A line of a file, as `FILE:LINE` names it, or of a notebook's cell, as `FILE:cell N:LINE` does.
+
+    Without its cell, a line of a notebook is that of any of them.
+    """
 
     path: str
     line: int
+    cell: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}"
+        return f"{where(self.path, self.cell)}:{self.line}"
 
     def holds(self, finding: Finding) -> bool:
         """Whether the finding is about this line."""
-        return self.in_file(finding) and finding.range.start_line <= self.line <= finding.range.end_line
+        in_cell = self.in_file(finding) and self.cell in (None, finding.cell)
+        return in_cell and finding.range.start_line <= self.line <= finding.range.end_line
 
     def in_file(self, finding: Finding) -> bool:
         """Whether the finding lies in this file."""
@@ -55,7 +63,11 @@ class _PlaceError(Exception):
 def place_of(text: str) -> Place | None:
     """The place that `FILE:LINE`, with a column or without, names; None for the name of a file or folder."""
     match = _PLACE.fullmatch(text)
-    return None if match is None or os.path.exists(text) else Place(match["path"], int(match["line"]))
+    return None if match is None or os.path.exists(text) else _place(match)
+
+
+def _place(match: re.Match[str]) -> Place:
+    return Place(match["path"], int(match["line"]), int(match["cell"]) if match["cell"] else None)
 
 
 def verified(report: Report, options: argparse.Namespace) -> Report | int:
@@ -83,7 +95,9 @@ def verified(report: Report, options: argparse.Namespace) -> Report | int:
         if portrait is None:
             raise _PlaceError(f"{options.places[0]}: nothing could be measured that could be shown")
         return (
-            _plot(finding, portrait, options.plot) if options.emit is None else _emit(finding, portrait, options.emit)
+            _plot(finding, portrait, options.plot)
+            if options.emit is None
+            else _emit(finding, portrait, source.split_lines(job.text), options.emit)
         )
     except (VerifierError, PlotError, EmitError, _PlaceError) as error:
         return misuse(str(error))
@@ -104,7 +118,7 @@ def _judged(report: Report, jobs: dict[Finding, Job], verifier: Verifier) -> Rep
     verdicts = {}
     with ProgressBar("findings") as progress:
         for index, verdict in verifier.verify(list(jobs.values())):
-            verdicts[findings[index]] = verdict
+            verdicts[findings[index]] = _located(verdict, jobs[findings[index]].notebook)
             progress(len(verdicts), len(findings))
     files = (
         replace(file, findings=tuple(replace(one, verdict=verdicts.get(one)) for one in file.findings))
@@ -124,12 +138,44 @@ def _introduce(verifier: Verifier) -> None:
 def jobs_of(report: Report) -> dict[Finding, Job]:
     """Every finding whose rule makes a claim that can be measured, and what a judge needs of it."""
     claims = {rule.code for rule in selection.rules() if rule.claim is not None}
-    return {finding: _job(finding) for finding in report.findings if finding.code in claims}
+    claiming = [finding for finding in report.findings if finding.code in claims]
+    texts = {path: _text(Path(os.path.abspath(path))) for path in {finding.path for finding in claiming}}
+    return {finding: _job(finding, texts[finding.path]) for finding in claiming}
 
 
-def _job(finding: Finding) -> Job:
+def _text(path: Path) -> str | Notebook:
+    """The program of a file, or the notebook that it is; the empty program where it is no longer what was checked."""
+    try:
+        if not source.is_notebook(path):
+            return source.decode(source.read(path) or b"", path)
+        notebook = notebooks.parse(source.read(path, notebooks.MAX_BYTES) or b"", path)
+    except (OSError, source.SourceError):
+        return ""
+    if notebook is None:
+        return ""
+    return notebook.without(cell.number for cell in notebook.cells if not _can_run(cell.text))
+
+
+def _can_run(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _job(finding: Finding, program: str | Notebook) -> Job:
     path = Path(os.path.abspath(finding.path))
-    return Job(finding, source.decode(source.read(path) or b"", path), path)
+    if isinstance(program, str):
+        return Job(finding, program, path)
+    return Job(program.joined(finding), program.text, path, program)
+
+
+def _located(verdict: Verdict, notebook: Notebook | None) -> Verdict:
+    """The verdict on a program in the words of the notebook that it was joined from, if it was."""
+    if notebook is None:
+        return verdict
+    return replace(verdict, detail=notebook.told(verdict.detail), assumes=tuple(map(notebook.told, verdict.assumes)))
 
 
 def _narrowed(report: Report, places: Sequence[Place]) -> Report:
@@ -138,7 +184,7 @@ def _narrowed(report: Report, places: Sequence[Place]) -> Report:
         return report
     for place in places:
         if not any(map(place.holds, report.findings)):
-            elsewhere = sorted({one.range.start_line for one in report.findings if place.in_file(one)})
+            elsewhere = sorted({(one.cell or 0, one.range.start_line) for one in report.findings if place.in_file(one)})
             hint = f"; there are some at {_lines(elsewhere)}" if elsewhere else ", nor anywhere else in the file"
             raise _PlaceError(f"{place}: no finding there{hint}")
     return _filtered(report, lambda finding: any(place.holds(finding) for place in places))
@@ -146,20 +192,26 @@ def _narrowed(report: Report, places: Sequence[Place]) -> Report:
 
 def _not_one(report: Report, place: Place) -> str:
     codes = ", ".join(sorted({finding.code for finding in report.findings}))
+    if len({finding.cell for finding in report.findings}) > 1:
+        places = sorted({(finding.cell or 0, finding.range.start_line) for finding in report.findings})
+        return f"{place}: several findings, at {_lines(places)}; name one of them as `FILE:cell N:LINE`"
     if len({finding.code for finding in report.findings}) == 1:
         return f"{place}: {codes} makes no claim that can be measured"
     return f"{place}: several findings ({codes}); choose one with `--select`"
 
 
-def _lines(numbers: Sequence[int]) -> str:
-    *first, last = map(str, numbers)
-    return f"lines {', '.join(first)} and {last}" if first else f"line {last}"
+def _lines(places: Sequence[tuple[int, int]]) -> str:
+    """Lines of a file, each of a cell, which is 0 where there are none."""
+    *first, last = [f"cell {cell}:{line}" if cell else str(line) for cell, line in places]
+    word = "" if places[-1][0] else "lines " if first else "line "
+    return f"{word}{', '.join(first)} and {last}" if first else f"{word}{last}"
 
 
-def _emit(finding: Finding, portrait: Portrait, target: str) -> int:
+def _emit(finding: Finding, portrait: Portrait, lines: Sequence[str], target: str) -> int:
+    """Writes the script; `lines` are those of the program that was measured."""
     claim = next((rule.claim for rule in selection.rules() if rule.code == finding.code), None)
     assert claim is not None
-    text = script(finding, claim, portrait, source.load(finding.path))
+    text = script(finding, claim, portrait, lines)
     if target == "-":
         sys.stdout.write(text)
         return Exit.CLEAN

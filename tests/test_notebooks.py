@@ -410,6 +410,11 @@ def test_only_what_is_of_the_notebook_is_placed_in_cells() -> None:
     assert (located.cell, located.range) == (2, Range(2, 1, 2, 2))
     assert [(step.cell, step.range.start_line) for step in located.trail] == [(5, 1), (None, 4)]
     assert located.related == located.trail
+    assert made.joined(located) == finding
+    assert (
+        made.told("`x` (line 4) is true; line 1: would raise")
+        == "`x` (cell 5, line 1) is true; cell 2, line 1: would raise"
+    )
 
 
 def test_fixes_are_written_into_the_cell_alone(folder: Path) -> None:

@@ -253,6 +253,43 @@ def test_a_bug_is_confirmed_and_torch_stays_out_of_the_lint_process(tmp_path: Pa
     assert loaded == "False"
 
 
+NOTEBOOK = {
+    "cells": [
+        {"cell_type": "markdown", "source": "# Training"},
+        {"cell_type": "code", "source": "%matplotlib inline\nimport torch\naccum_steps = 4"},
+        {"cell_type": "code", "source": "def broken(:"},
+        {"cell_type": "code", "source": BAD.replace(", accum_steps=4", "")},
+        {
+            "cell_type": "code",
+            "source": "def evaluate(model, loader, criterion):\n    total = 0.0\n    for x, y in loader:\n"
+            "        total += criterion(model(x), y).item() * len(x)\n    print(total / len(loader))\n",
+        },
+    ],
+    "metadata": {"language_info": {"name": "python"}},
+    "nbformat": 4,
+}
+
+
+def test_verdicts_land_in_their_cells(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the real judge needs torch")
+    (tmp_path / "train.ipynb").write_text(json.dumps(NOTEBOOK))
+    arguments = ["--isolated", "--device", "cpu", "--select", "LL1,LL203", "--output-format", "json"]
+    found = [one for one in json.loads(run(tmp_path, "verify", "train.ipynb", *arguments).stdout) if one["verdict"]]
+    told = [(one["code"], one["cell"], one["range"]["start"]["line"], one["verdict"]["measured"]) for one in found]
+    assert told == [("LL102", 4, 4, 4.0), ("LL203", 5, 4, 8.0)]
+    assert {one["verdict"]["outcome"] for one in found} == {"confirmed"}
+    done = run(tmp_path, "verify", "train.ipynb:4", *arguments, "--emit", "-")
+    assert "error: train.ipynb:4: several findings, at cell 4:4 and cell 5:4; name one of them as" in done.stderr
+    done = run(tmp_path, "verify", "train.ipynb:cell 5:4", *arguments, "--emit", "-")
+    assert "# the statements of train.ipynb:cell 5\n" in done.stdout
+    assert "print(show(total / len(loader)))" in done.stdout
+    done = run(tmp_path, "verify", "train.ipynb:cell 5:9", *arguments)
+    assert (
+        "error: train.ipynb:cell 5:9: no finding there; there are some at cell 3:1, cell 4:4, cell 4:5 and cell 5:4\n"
+        in done.stderr
+    )
+
+
 NO_TORCH = """
 import importlib.util
 find = importlib.util.find_spec

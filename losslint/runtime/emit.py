@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from losslint.claims import Claim
 from losslint.findings import Finding
+from losslint.output.text import where
 from losslint.runtime.ledger import Excerpt, Portrait
 
 _WORLD = """\
@@ -237,7 +238,8 @@ def script(finding: Finding, claim: Claim, portrait: Portrait, lines: Sequence[s
 def _parts(
     finding: Finding, claim: Claim, portrait: Portrait, excerpt: Excerpt, source: str, measure: str, expected: str
 ) -> Iterator[str]:
-    place = f"{finding.path}:{finding.range.start_line}"
+    file = where(finding.path, finding.cell)
+    place = f"{file}:{finding.range.start_line}"
     yield f'"""{finding.code} {finding.name} at {place}, shown with torch alone. Written by losslint.\n'
     yield from textwrap.wrap(finding.message.replace("\\", "/").replace('"""', "'''"), 110)
     yield '"""\n'
@@ -267,7 +269,7 @@ def _parts(
             yield f"{name} = Loader(7)" if other else f"{name} = {_STUBS[role]}"
     if claim is Claim.FIGURE_PAIR:
         yield "print_, print = print, lambda *words, **_: printed.append(' '.join(map(str, words)))"
-    yield f"\n\n# the statements of {finding.path}"
+    yield f"\n\n# the statements of {file}"
     main = "main_" if "main" in taken else "main"
     if excerpt.call:
         yield f"{source}\n\n\ndef {main}():\n    {excerpt.call}"

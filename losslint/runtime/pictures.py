@@ -7,6 +7,7 @@ from math import isclose
 
 from losslint.claims import Claim
 from losslint.findings import Finding, Law
+from losslint.output.text import where
 from losslint.runtime.ledger import Portrait
 from losslint.runtime.plot import Bar, Curves, PlotError, Weights, number, times
 
@@ -33,7 +34,7 @@ def picture(finding: Finding, claim: Claim | None, portrait: Portrait) -> Weight
     """The picture of a finding; raises `PlotError` where there is nothing to draw."""
     shape = portrait.shape
     circumstances = f"{shape.batches} batches of {shape.batch_size}, windows of {shape.window}"
-    place = f"{finding.path}:{finding.range.start_line}"
+    place = f"{where(finding.path, finding.cell)}:{finding.range.start_line}"
     subtitle = f"{place} · {finding.code} {finding.name} · {circumstances}"
     title = _title(finding, claim, portrait.measured)
     curve = portrait.curve

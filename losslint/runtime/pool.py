@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 import losslint
 from losslint.findings import Finding, Outcome, Reason, Verdict
+from losslint.notebooks import Notebook
 from losslint.runtime.ledger import Portrait
 from losslint.runtime.protocol import (
     Failure,
@@ -61,11 +62,15 @@ class VerifierError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A finding, and the text and the absolute path of the file that it lies in."""
+    """A finding, and the text and the absolute path of the file that it lies in.
+
+    `notebook` is set where the text was joined from one; the finding then counts the lines of the text.
+    """
 
     finding: Finding
     text: str
     path: Path
+    notebook: Notebook | None = None
 
 
 @dataclass(slots=True)
