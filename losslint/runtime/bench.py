@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -67,8 +68,10 @@ class Bench:
 
 def prepare(text: str, path: Path, lines: tuple[int, ...], names: tuple[str, ...]) -> tuple[Program, CodeType]:
     """The instrumented file and its code. Raises `SyntaxError`."""
-    program = slicing.program(text, path.as_posix(), lines, names)
-    return program, compile(program.tree, path.as_posix(), "exec")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = slicing.program(text, path.as_posix(), lines, names)
+        return program, compile(program.tree, path.as_posix(), "exec")
 
 
 def lines_of(finding: Finding) -> tuple[int, ...]:

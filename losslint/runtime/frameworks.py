@@ -67,7 +67,7 @@ class Accelerator:
         self.sync_gradients = self.at_end or self.counted % self.gradient_accumulation_steps == 0
         yield
 
-    def no_sync(self, *models: Any) -> Any:
+    def no_sync(self, *models: Any, **options: Any) -> Any:
         """Nothing to leave unsynchronised on one process."""
         return contextlib.nullcontext()
 

@@ -36,9 +36,11 @@ from losslint.runtime.things import (
 from losslint.runtime.world import Loader, World
 
 _REAL = frozenset(
-    "math itertools functools collections contextlib random copy operator re json dataclasses enum typing abc"
+    "math itertools functools collections contextlib copy operator dataclasses enum typing abc"
     " statistics datetime warnings string types numbers fractions decimal bisect heapq textwrap __future__".split()
 )
+_HALF_REAL = frozenset({"json", "random", "re"})
+"""Modules whose functions are often given what is not there."""
 _METERS = re.compile(r"Meter$|RunningAverage|Averager?$|SmoothedValue|MeanMetric|RunningMean", re.I)
 _TOUCHES = re.compile(r"grad", re.I)
 _HARMLESS = re.compile(
@@ -68,6 +70,8 @@ def call_thing(one: World, thing: Thing, arguments: tuple[Any, ...], options: di
         return one.clipped(*arguments, **options)
     if re.search(r"optim", name, re.I):
         return one.new_optimizer(name)
+    if is_lossy(name) and name[:1].isupper() and batch_of(*values) is None:
+        return roles.Criterion(name)
     if is_lossy(name) and "log" not in name.lower():
         one.assume(f"`{name}` returns the batch mean")
         return one.criterion(name, arguments, options)
@@ -361,7 +365,20 @@ class _Layers(types.ModuleType):
             return _wrap
         if name == "Parameter":
             return lambda *arguments, **options: Thing("parameter")
-        return lambda *arguments, **options: Thing(name, MODEL)
+        return _Layer(name) if name[:1].isupper() else Thing(name)
+
+
+class _Layer:
+    """A layer of `torch.nn`, to make one or to derive from."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, *arguments: Any, **options: Any) -> Thing:
+        return Thing(self.name, MODEL)
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        return () if Module in bases else (Module,)
 
 
 def _wrap(*arguments: Any, **options: Any) -> Any:
@@ -630,6 +647,8 @@ def front(name: str) -> Any:
     top = name.partition(".")[0]
     if top == "torch":
         return _torch(name)
+    if top in _HALF_REAL:
+        return Front(name, importlib.import_module(name), {})
     if top in _REAL:
         return importlib.import_module(name)
     if top in ("os", "sys", "time"):
@@ -780,24 +799,34 @@ def _torch(name: str) -> Any:
     if inner == "nn.functional":
         functions = {known: _loss_function(known) for known in contract.FUNCTIONAL}
         return Front(name, torch.nn.functional, functions)
-    found = getattr(_torch("torch"), head, Thing(name))
+    stand_in = vars(_torch("torch")).get(head)
+    if stand_in is None:
+        real: Any = torch
+        for part in inner.split("."):
+            real = getattr(real, part, None)
+        return Front(name, real, {}) if isinstance(real, types.ModuleType) else Thing(name)
     for part in filter(None, rest.split(".")):
-        found = getattr(found, part, Thing(name))
-    return found
+        stand_in = getattr(stand_in, part, Thing(name))
+    return stand_in
 
 
 def import_hook(name: str, globals_: Any = None, locals_: Any = None, fromlist: Any = (), level: int = 0) -> Any:
     """`__import__` for the user's code. Never fails."""
     if level:
         return _Elsewhere(name or "package")
-    if tuple(fromlist or ()) == ("__doc__",):
-        # torch's own code in C asks the built-ins of the frame that called it
-        return importlib.import_module(name)
+    if name.startswith("torch.") and name.rpartition(".")[2].startswith("_"):
+        # torch's own code in C imports through the built-ins of the frame that called it
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
     if name.startswith("losslint") or name == "builtins":
         return Thing(name)
     if fromlist:
         made = front(name)
-        return made if all(hasattr(made, wanted) or wanted == "*" for wanted in fromlist) else _Elsewhere(name)
+        if all(hasattr(made, wanted) or wanted == "*" for wanted in fromlist):
+            return made
+        other = _Elsewhere(name)
+        vars(other).update({wanted: Thing(wanted) for wanted in fromlist if wanted.startswith("__")})
+        return other
     top = name.partition(".")[0]
     return front(top)
 

@@ -142,7 +142,7 @@ _ROLES: list[tuple[str, Maker]] = [
     (r"(?<!para)meter(?!iz)|avg_loss|loss_avg", lambda w, n: Meter()),
     (
         r"criteri|^crit|loss_?f(c?n|unc|ct)?$|loss_?func(tion)?|loss_?op$|bce|mse$|^ce$|xent|.*_loss$|^loss$|Loss$|objective",
-        lambda w, n: Criterion(n),
+        lambda w, n: Thing(n) if n[:1].isupper() else Criterion(n),
     ),
     (r"data_?set$|_set$|^(train|training|val|valid|test)_?data$|_ds$|^ds$", lambda w, n: Thing(n, DATASET)),
     (
@@ -153,7 +153,7 @@ _ROLES: list[tuple[str, Maker]] = [
         r"model|^net|net$|^module$|encoder|decoder|^gpt|^bert|engine$|student|teacher|backbone|classifier$|policy$|^head$",
         lambda w, n: Thing(n, MODEL),
     ),
-    (r"device$|^dev$", lambda w, n: w.device),
+    (r"device$", lambda w, n: w.device),
     (r"local_rank|^rank$|_rank$|gpu_id|^gpu$", lambda w, n: Guess(0)),
     (r"world_size|n_gpu|num_gpu|ngpu|num_procs|num_processes", lambda w, n: Guess(1)),
     (

@@ -654,6 +654,9 @@ class _Hooks(ast.NodeTransformer):
             other = {name for statement in node.orelse for name in _called(statement)} & self.outline.acting
             if body != other:
                 wanted = bool(body) if not (body and other) else None
+        if wanted is None and node.orelse and isinstance(node.orelse[-1], ast.Raise):
+            # the last of some kinds that are told apart
+            wanted = True
         end = node.body[-1]
         quits = isinstance(end, ast.Expr) and bool(_called(end) & {"exit", "quit", "_exit"})
         leaves = wanted is not True and (quits or isinstance(end, (ast.Raise, ast.Return, ast.Continue, ast.Break)))

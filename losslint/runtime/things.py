@@ -199,6 +199,9 @@ class Thing:
             return Thing(name) if name not in ("dataset",) else self
         if self._kind == MODEL and name in _MODEL_METHODS:
             return getattr(world().model(), name)
+        if name == "keys":
+            # a call may spread it: only names that were given are names
+            return lambda: [key for key in self._kept if isinstance(key, str)]
         value = world().role(name, self._name)
         self._kept[name] = value
         return value
