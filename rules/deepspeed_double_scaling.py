@@ -51,8 +51,8 @@ from functools import partial
 
 from losslint.claims import Claim
 from losslint.contracts.frameworks import DEEPSPEED
-from losslint.findings import Law, Severity
-from losslint.interpreter import explain, repairs, windows
+from losslint.findings import Factor, Law, Severity
+from losslint.interpreter import explain, laws, repairs, windows
 from losslint.interpreter.ledger import Loop
 from losslint.interpreter.values import Step
 from losslint.registry import Draft, Mark, Rule
@@ -71,7 +71,7 @@ def check(loop: Loop) -> Iterator[Draft]:
                 Severity.WARNING,
                 f"the loss is divided by `{windows.divisor(division)}` here, and"
                 " `engine.backward` divides it by `gradient_accumulation_steps` again",
-                None,
+                Factor(f"÷ {windows.divisor(division)}", None, laws.OVER_WINDOW),
                 explain.trail(loop, backward.steps),
                 "leave the division to the engine, or pass `scale_wrt_gas=False`",
                 related=[Mark(backward.node, "divides by `gradient_accumulation_steps`", "")],

@@ -69,7 +69,7 @@ from functools import partial
 
 from losslint.claims import Claim
 from losslint.contracts.frameworks import LIGHTNING, LIGHTNING_MANUAL
-from losslint.findings import Law, Severity
+from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain, laws, repairs, windows
 from losslint.interpreter.ledger import Loop
 from losslint.interpreter.values import Step
@@ -96,7 +96,7 @@ def _divided_twice(loop: Loop) -> Iterator[Draft]:
                 explain.lowered(Severity.ERROR, certain),
                 f"the loss is divided by `{windows.divisor(division)}` here, and Lightning divides what"
                 " `training_step` returns by `accumulate_grad_batches` again",
-                None,
+                Factor(f"÷ {windows.divisor(division)}", None, laws.OVER_WINDOW),
                 explain.trail(loop, backward.steps),
                 "return the undivided loss",
                 remedies=partial(_remedies_of_division, division),
