@@ -81,6 +81,8 @@ LL604 kl-div-misuse error
 LL605 single-class-softmax error
 LL606 broadcast-loss error
 LL607 swapped-loss-arguments error
+LL609 degenerate-targets warning
+LL610 custom-loss-defects warning
 LL701 eval-mode-sticks error
 LL702 validation-in-train-mode warning
 LL703 aliased-best-state error

@@ -49,6 +49,9 @@ _MODEL = re.compile(
     r"(^|_)(model|net|network|module|encoder|decoder|student|teacher|generator|discriminator)\d?$|^net[A-Z]\w*$",
     re.IGNORECASE,
 )
+_ADVERSARY = re.compile(
+    r"discriminator|adversar|critic|(^|_)gan(_|$)|(^|_)(fake|real)|(^|_)net_?[DG]$|^[DG]$|domain", re.IGNORECASE
+)
 _GET_BATCH = re.compile(r"(get|next|sample|load|fetch)_?\w*(batch|minibatch|data|samples?)$", re.IGNORECASE)
 
 
@@ -158,6 +161,12 @@ def is_model(path: str) -> bool:
 def is_engine(name: str) -> bool:
     """Whether something reads like a training engine that wraps model and optimizer."""
     return name == "engine" or name.endswith(("_engine", "Engine"))
+
+
+@lru_cache(maxsize=8192)
+def is_adversarial(name: str) -> bool:
+    """Whether a name speaks of adversaries: models whose targets are constant by design."""
+    return bool(_ADVERSARY.search(name))
 
 
 @lru_cache(maxsize=8192)

@@ -58,8 +58,8 @@ def _in_class(cls: ir.Class) -> Iterator[Snapshot]:
         for kept in _remembered(method.body):
             if not kept.name.startswith("self.") or method.name == "__init__" or not _KEPT.search(kept.name):
                 continue
-            others = [statement for other in methods if other is not method for statement in statements(other.body)]
-            used = _use(others, kept.name, "")
+            others = (_use(list(statements(other.body)), kept.name, "") for other in methods if other is not method)
+            used = next((place for place in others if place is not None), None)
             if used is not None:
                 yield kept._replace(used=used)
 
@@ -135,6 +135,8 @@ def _before(block: ir.Block, loop: ir.Stmt) -> ir.Block:
 def _use(block: list[ir.Stmt] | tuple[ir.Stmt, ...], name: str, model: str) -> ir.Node | None:
     """The first place that loads, saves or returns what a name holds; loaded into `model`, where one is given."""
     for statement in block:
+        if isinstance(statement, ir.Assign) and name in map(path_of, statement.targets):
+            return None
         returned = statement.value if isinstance(statement, ir.Return) and not model else None
         if returned is not None and name in map(path_of, _parts(returned)):
             return statement

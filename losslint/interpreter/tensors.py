@@ -259,7 +259,9 @@ def without_graph(form: Linear, inputs: list[Any]) -> Linear:
     made = [value for value in tensors if not (isinstance(value, Tensor) and "batch" in value.traits)]
     if not made or any(value.state == GRAPH for value in made):
         return form
-    return form.alias(min(form.state, DETACHED), *graph.outside(inputs))
+    # a loss function that is not in sight may have parameters of its own
+    known = all(site.evidence >= 3 for site, _ in form.weights)
+    return form.alias(min(form.state, DETACHED), *(graph.outside(inputs) if known else ()))
 
 
 def argument(node: ir.Call) -> ir.Expr:
