@@ -10,23 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from losslint.claims import Claim
 from losslint.findings import Finding
 from losslint.output.text import where
-from losslint.runtime.ledger import Excerpt, Portrait
+from losslint.runtime.ledger import UNEVEN_LAST, Excerpt, Portrait
 
-_WORLD = """\
-import contextlib
-import re
-import weakref
-
+_HEAD = """\
 import torch
-import torch.utils.data
-from torch.nn.modules.loss import _Loss
 from torch.optim import optimizer as optim
 
 WINDOW, SIZES = {window}, {sizes}  # micro-batches a step; items of each batch of a pass
 gain = torch.nn.Parameter(torch.ones(sum(SIZES)))  # the loss of item i is gain[i], so gain.grad[i] is its weight
 state = {{"batch": 0, "drawn": 0}}
-steps, clips, shown, printed, losses, calls, alive = [], [], [], [], [], [], []
-keeps = {keeps}  # losses are held on to
+start = gain.detach().clone()
+{lists}
 
 
 def part():
@@ -35,15 +29,10 @@ def part():
 
 
 def reduced(reduction="mean"):
-    alive.append(sum(mark() is not None for *_, mark in losses))
-    made = getattr(gain[part()] * 1.0, reduction)() if reduction != "none" else gain[part()] * 1.0
-    mark = type("Mark", (), {{}})()
-    if made.grad_fn is not None: made.grad_fn.metadata["mark"] = mark
-    losses.append((made if keeps else None, made.detach().clone(), weakref.ref(mark)))
-    return made
+    return getattr(gain[part()] * 1.0, reduction)() if reduction != "none" else gain[part()] * 1.0
 
 
-class Anything:
+{noted}class Anything:
     def __init__(self, *_, **__): pass
     def __getattr__(self, name):
         if name.startswith("__"): raise AttributeError(name)
@@ -80,25 +69,54 @@ class Model(Anything):
 
 
 def criterion(*_, reduction="mean", **__): return reduced(reduction)
-def clip(*_, **__): clips.append(gain.grad.clone())
-def before_step(*_): steps.append((state["drawn"], gain.grad.clone()))
+def before_step(*_): steps.append((state["drawn"], torch.zeros_like(gain) if gain.grad is None else gain.grad.clone()))
 def after_step(*_): gain.data.copy_(start)
-def show(value):
-    shown.append((state["drawn"], float(value)))
-    return value
 
 
 optim.register_optimizer_step_pre_hook(before_step)
 optim.register_optimizer_step_post_hook(after_step)
-torch.utils.data.DataLoader = lambda *_, **__: Loader()
-torch.nn.parallel.DistributedDataParallel = lambda model, **_: model
-torch.nn.Module.parameters = Model.parameters
-torch.nn.Module.__call__ = lambda self, *_, **__: reduced(self.reduction) if isinstance(self, _Loss) else Anything()
-torch.nn.utils.clip_grad_norm_ = torch.nn.utils.clip_grad_value_ = clip
-torch.autocast = torch.amp.autocast = torch.cuda.amp.autocast = lambda *_, **__: contextlib.nullcontext()
-for name in ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits"):
-    setattr(torch.nn.functional, name, criterion)
 """
+_NOTED = """\
+plain = reduced
+def reduced(reduction="mean"):  # notes what is made, and which of the graphs are still alive
+    alive.append(sum(mark() is not None for *_, mark in losses))
+    made = plain(reduction)
+    mark = type("Mark", (), {})()
+    if made.grad_fn is not None: made.grad_fn.metadata["mark"] = mark
+    losses.append((KEPT, made.detach().clone(), weakref.ref(mark)))
+    return made
+
+
+"""
+_PATCHES = (
+    ("DataLoader", "torch.utils.data.DataLoader = lambda *_, **__: Loader()"),
+    ("DistributedDataParallel|DDP", "torch.nn.parallel.DistributedDataParallel = lambda model, **_: model"),
+    (
+        r"\bnn\.[A-Z]|nn import|Module|Loss\b",
+        "torch.nn.Module.parameters = Model.parameters\n"
+        "torch.nn.Module.__call__ = lambda self, *_, **__: (\n"
+        "    reduced(self.reduction) if isinstance(self, torch.nn.modules.loss._Loss) else Anything()\n)",
+    ),
+    (
+        r"clip_grad",
+        "def clip(*_, **__): clips.append(gain.grad.clone())\n"
+        "torch.nn.utils.clip_grad_norm_ = torch.nn.utils.clip_grad_value_ = clip",
+    ),
+    (
+        "autocast",
+        "torch.autocast = torch.amp.autocast = torch.cuda.amp.autocast = lambda *_, **__: contextlib.nullcontext()",
+    ),
+    (
+        r"\bF\.|functional|cross_entropy|nll_loss|mse_loss|l1_loss|with_logits",
+        'for name in ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits"):\n'
+        "    setattr(torch.nn.functional, name, criterion)",
+    ),
+    (
+        r"\bshow\(",
+        'def show(value):\n    shown.append((state["drawn"], float(value)))\n    return value',
+    ),
+)
+"""What is put in the place of parts of torch, and the words in a script that call for it."""
 _SCALER = """\
 class Scaler(torch.amp.GradScaler):
     def __init__(self, *_, **__):
@@ -110,7 +128,7 @@ class Scaler(torch.amp.GradScaler):
     def step(self, optimizer, *_):
         calls.append("step")
         super().step(optimizer)
-        super().update()
+        super().update()  # or another step of it would be an error
     def update(self, *_): calls.append("update")
 
 
@@ -137,10 +155,9 @@ class Accelerator:  # what accelerate does: divides by the window, and steps at 
 _RUN = '''\
 def run(change=None, scale=1.0):
     """The figure of the first pass, where all losses are `scale`, and those of batch `change` twice that."""
-    global start
-    for kept in (steps, clips, shown, printed, losses, calls, alive): kept.clear()
+    shown.clear()
     state.update(batch=0, drawn=0)
-    start = torch.full_like(gain, scale)
+    start.copy_(torch.full_like(start, scale))
     if change is not None: start[sum(SIZES[:change]) : sum(SIZES[: change + 1])] *= 2
     gain.data.copy_(start)
     gain.grad = None
@@ -150,39 +167,40 @@ def run(change=None, scale=1.0):
 '''
 
 _MEASURES: Mapping[Claim, tuple[str, str]] = {
-    Claim.GRADIENT_SCALE: ("run()\nmeasured = steps[min(1, len(steps) - 1)][1].sum().item()", "1.0"),
+    Claim.GRADIENT_SCALE: ("main()\nmeasured = steps[min(1, len(steps) - 1)][1].sum().item()", "1.0"),
     Claim.MICRO_BATCH_RATIO: (
-        "run()\nweights = [w.sum().item() for w in steps[0][1].split(SIZES) if w.any()]\n"
+        "main()\nweights = [w.sum().item() for w in steps[0][1].split(SIZES) if w.any()]\n"
         "measured = max(weights) / min(weights)",
         "1.0",
     ),
     Claim.LEFT_OVER: (
-        "run()\nmeasured = float(len(SIZES) - max(drawn for drawn, _ in steps if drawn <= len(SIZES)))",
+        "main()\nmeasured = float(len(SIZES) - max(drawn for drawn, _ in steps if drawn <= len(SIZES)))",
         "0.0",
     ),
     Claim.SHORT_WINDOW: (
-        "run()\nof_pass = [grad.sum().item() for drawn, grad in steps if drawn <= len(SIZES)]\n"
+        "main()\nof_pass = [grad.sum().item() for drawn, grad in steps if drawn <= len(SIZES)]\n"
         "measured = of_pass[-1] / of_pass[0]",
         "1.0",
     ),
-    Claim.FIRST_WINDOW: ("run()\nmeasured = steps[0][0] / (steps[1][0] - steps[0][0])", "1.0"),
+    Claim.FIRST_WINDOW: ("main()\nmeasured = steps[0][0] / (steps[1][0] - steps[0][0])", "1.0"),
     Claim.SURVIVING_SHARE: (
-        "run()\nmeasured = sum(bool(w.any()) for w in steps[0][1].split(SIZES)) / steps[0][0]",
+        "main()\nmeasured = sum(bool(w.any()) for w in steps[0][1].split(SIZES)) / steps[0][0]",
         "1.0",
     ),
     Claim.ITEM_RATIO: (
-        "run()\nweights = steps[0][1][steps[0][1] > 0]\nmeasured = (weights.max() / weights.min()).item()",
+        "main()\nweights = steps[0][1][steps[0][1] > 0]\nmeasured = (weights.max() / weights.min()).item()",
         "1.0",
     ),
-    Claim.MASKED_SHARE: ("run()\nmeasured = steps[0][1].sum().item()", "1.0"),
+    Claim.MASKED_SHARE: ("main()\nmeasured = steps[0][1].sum().item()", "1.0"),
     Claim.STALE_GRADIENT: (
-        "run()\nmeasured = float(sum(bool(grad.split(SIZES)[now - 2].any()) for now, grad in steps[1 : len(SIZES)]))",
+        "main()\nmeasured = float(sum(bool(grad.split(SIZES)[now - 2].any()) for now, grad in steps[1 : len(SIZES)]))",
         "0.0",
     ),
-    Claim.CLIPPED_SCALE: ("run()\nmeasured = (clips[0].sum() / steps[0][1].sum()).item()", "1.0"),
+    Claim.CLIPPED_SCALE: ("main()\nmeasured = (clips[0].sum() / steps[0][1].sum()).item()", "1.0"),
     Claim.SCALER_ORDER: (
-        'run()\nmeasured = {name: calls.count(name) / len(steps) for name in ("unscale_", "step", "update")}',
-        '{"unscale_": 1.0, "step": 1.0, "update": 1.0}',
+        'main()\nmade = ["update", *sorted({"unscale_"} & {*calls})]\n'
+        "measured = {name: calls.count(name) / len(steps) for name in made}",
+        "dict.fromkeys(measured, 1.0)",
     ),
     Claim.FIGURE_SCALE: ("(measured,) = run()", "1.0"),
     Claim.FIGURE_SHARE: ("(measured,) = run()", "1.0"),
@@ -197,11 +215,11 @@ _MEASURES: Mapping[Claim, tuple[str, str]] = {
     ),
     Claim.FIGURE_CURVE: ("measured = run(scale=2.0)[0] / (2 * run()[0])", "1.0"),
     Claim.FIGURE_PAIR: (
-        'run()\n*_, train, validation = map(float, re.findall(r"[0-9.]+", printed[0]))\nmeasured = train / validation',
+        'main()\n*_, train, validation = map(float, re.findall(r"[0-9.]+", printed[0]))\nmeasured = train / validation',
         "1.0",
     ),
-    Claim.GRAPHS_ALIVE: ("run()\nmeasured = float(max(alive))", "0.0"),
-    Claim.LOSS_CHANGED: ("run()\nmade, value, _ = losses[0]\nmeasured = (made.detach() / value).item()", "1.0"),
+    Claim.GRAPHS_ALIVE: ("main()\nmeasured = float(max(alive))", "0.0"),
+    Claim.LOSS_CHANGED: ("main()\nmade, value, _ = losses[0]\nmeasured = (made.detach() / value).item()", "1.0"),
 }
 """How the number of a claim is read off in the script, and what it should be."""
 
@@ -230,9 +248,17 @@ def script(finding: Finding, claim: Claim, portrait: Portrait, lines: Sequence[s
     if excerpt is None or claim not in _MEASURES:
         raise EmitError(f"what {finding.code} claims cannot be shown by a script")
     measure, expected = _MEASURES[claim]
+    if "steps" in measure and not _has_optimizer(excerpt):
+        raise EmitError("the steps are taken by what a script with torch alone cannot stand in for")
     source = _with_figure(excerpt.source, portrait, lines) if claim in _FIGURES else excerpt.source
     text = "\n".join(_parts(finding, claim, portrait, excerpt, source, measure, expected))
     return re.sub(r"\n{3,}", "\n\n", text) + "\n"
+
+
+def _has_optimizer(excerpt: Excerpt) -> bool:
+    """Whether the statements are given an optimizer of torch, or make one."""
+    made = re.search(r"\b(optim\.\w+|SGD|Adam\w*|RMSprop)\(", excerpt.source)
+    return made is not None or "optimizer" in excerpt.stubs.values()
 
 
 def _parts(
@@ -248,12 +274,31 @@ def _parts(
     if claim in (Claim.FIGURE_BATCHES, Claim.STALE_GRADIENT):
         sizes = sizes[:4]
     if claim in (Claim.FIGURE_LAST_BATCH, Claim.FIGURE_SHARE):
-        sizes[-1] = 3
+        sizes[-1] = UNEVEN_LAST
     if claim is Claim.ITEM_RATIO:
         sizes = [shape.batch_size if number % 2 else shape.batch_size // 4 for number in range(shape.batches)]
     taken = _taken(source, excerpt)
-    keeps = claim is Claim.LOSS_CHANGED
-    yield _freed(_WORLD.format(window=shape.window, sizes=_sizes(sizes), fields=_fields(source), keeps=keeps), taken)
+    text = "\n".join(_program(finding, claim, portrait, excerpt, source, measure, expected, taken))
+    noted, fields = _noted(claim), _fields(source)
+    lists = _lists(f"{noted}{text}")
+    head = _HEAD.format(window=shape.window, sizes=_sizes(sizes), fields=fields, lists=lists, noted=noted)
+    yield from (f"import {name}" for name in _MODULES if f"{name}." in f"{head}{text}")
+    yield f"\n{_freed(head, taken)}{text}"
+
+
+def _program(
+    finding: Finding,
+    claim: Claim,
+    portrait: Portrait,
+    excerpt: Excerpt,
+    source: str,
+    measure: str,
+    expected: str,
+    taken: Sequence[str],
+) -> Iterator[str]:
+    """What follows on the world."""
+    words = "\n".join([source, *excerpt.imports, *excerpt.stubs])
+    yield from (_freed(text, taken) for pattern, text in _PATCHES if re.search(pattern, words))
     if "caler" in source:
         yield _freed(f"\n{_SCALER}", taken)
     if "Accelerator" in excerpt.stubs:
@@ -269,21 +314,37 @@ def _parts(
             yield f"{name} = Loader(7)" if other else f"{name} = {_STUBS[role]}"
     if claim is Claim.FIGURE_PAIR:
         yield "print_, print = print, lambda *words, **_: printed.append(' '.join(map(str, words)))"
-    yield f"\n\n# the statements of {file}"
+    yield f"\n\n# the statements of {where(finding.path, finding.cell)}"
     main = "main_" if "main" in taken else "main"
     if excerpt.call:
         yield f"{source}\n\n\ndef {main}():\n    {excerpt.call}"
     else:
         yield f"def {main}():\n{textwrap.indent(source, '    ')}"
-    yield _freed(f"\n\n{_RUN}\n\n{measure}", taken)
+    yield _freed(f"\n\n{_RUN}\n{measure}" if claim in _FIGURES else f"\n\n{measure}", taken)
     say = "print_" if claim is Claim.FIGURE_PAIR else "print"
     yield f'{say}("{claim.value}")'
     yield f'{say}("expected", {expected})'
     yield f'{say}("measured", measured)'
 
 
+_LISTS = ("steps", "clips", "shown", "printed", "losses", "calls", "alive")
+_MODULES = ("contextlib", "re", "weakref")
+
+
+def _lists(text: str) -> str:
+    """The lists in which the world notes what is asked for, made empty."""
+    names = [name for name in _LISTS if name == "steps" or re.search(rf"\b{name}\b", text)]
+    return f"{', '.join(names)} = {', '.join(['[]'] * len(names))}"
+
+
+def _noted(claim: Claim) -> str:
+    if claim not in (Claim.GRAPHS_ALIVE, Claim.LOSS_CHANGED):
+        return ""
+    return _NOTED.replace("KEPT", "made" if claim is Claim.LOSS_CHANGED else "None")
+
+
 _OWN = frozenset(
-    "state steps clips shown printed losses calls alive keeps gain part reduced show run main start clip before_step "
+    "state steps clips shown printed losses calls alive gain part plain reduced show run main start clip before_step "
     "after_step optim measured Batch Loader Model Scaler Anything".split()
 )
 """The names of the world, which give way to those of the user's statements."""

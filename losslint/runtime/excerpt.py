@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from losslint.runtime.ledger import Excerpt
 from losslint.runtime.slicing import BACKWARD, Entry, Outline, Program, is_lossy, last_name
 
+_SCALER = re.compile(r"scaler", re.I)
 _ROLES = (
-    ("scaler", re.compile(r"scaler", re.I)),
+    ("scaler", _SCALER),
     ("optimizer", re.compile(r"optim|^opt$|_opt$|^sgd$|^adam", re.I)),
     ("loader", re.compile(r"loader|batches$|_dl$|^dl$|iterator$|^data$|windows$", re.I)),
     ("criterion", re.compile(r"criteri|loss_?f(n|unc|ct)?$|Loss$|_loss$", re.I)),
@@ -112,7 +113,7 @@ class _Kept:
         needed: set[str] = set()
         chosen: set[ast.stmt] = set()
         for statement in simple:
-            acts = bool(_called(statement) & self.outline.acting)
+            acts = bool(_called(statement) & self.outline.acting) or _steers_scaler(statement)
             shown = any(statement.lineno <= line <= (statement.end_lineno or 0) for line in self.wanted)
             leaves = isinstance(statement, (ast.Return, ast.Continue, ast.Break))
             if acts or shown or leaves or _reads_loss(statement):
@@ -248,6 +249,17 @@ def _binds(statement: ast.stmt) -> set[str]:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
                 found.add(f"self.{node.attr}")
     return found
+
+
+def _steers_scaler(statement: ast.stmt) -> bool:
+    """Whether a statement is a call of a scaler's own, which touches gradients only by what comes later."""
+    return any(
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("unscale_", "update")
+        and _SCALER.search(last_name(node.func.value))
+        for node in ast.walk(statement)
+    )
 
 
 def _reads_loss(statement: ast.stmt) -> bool:

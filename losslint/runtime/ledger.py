@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+UNEVEN_LAST = 3
+"""Items in the last batch of a pass where batches are to differ in size."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:

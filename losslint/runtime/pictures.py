@@ -26,6 +26,7 @@ _TITLES: Mapping[Claim, Callable[[float], str]] = {
     Claim.FIGURE_SHARE: lambda factor: f"The reported loss is {times(factor)}",
     Claim.FIGURE_BATCHES: lambda factor: f"The reported loss speaks of {number(100 * factor)} % of the batches",
     Claim.FIGURE_LAST_BATCH: lambda factor: f"An item of the last batch counts {number(factor)} times in the report",
+    Claim.NO_GRADIENT: lambda factor: "Steps see no gradient of the batches drawn for them",
     Claim.FIGURE_PAIR: lambda factor: f"The training figure is {times(factor)} beside the validation figure",
 }
 
@@ -33,12 +34,15 @@ _TITLES: Mapping[Claim, Callable[[float], str]] = {
 def picture(finding: Finding, claim: Claim | None, portrait: Portrait) -> Weights | Curves:
     """The picture of a finding; raises `PlotError` where there is nothing to draw."""
     shape = portrait.shape
-    circumstances = f"{shape.batches} batches of {shape.batch_size}, windows of {shape.window}"
+    last = portrait.steps[-1].items if claim is Claim.FIGURE_LAST_BATCH and portrait.steps else ()
+    short = f", the last of {sum(batch == last[-1][0] for batch, _ in last)}" if last else ""
+    circumstances = f"{shape.batches} batches of {shape.batch_size}{short}, windows of {shape.window}"
     place = f"{where(finding.path, finding.cell)}:{finding.range.start_line}"
     subtitle = f"{place} · {finding.code} {finding.name} · {circumstances}"
     title = _title(finding, claim, portrait.measured)
     curve = portrait.curve
-    if curve is not None and (finding.law is Law.REPORT or not portrait.steps):
+    of_items = claim is Claim.FIGURE_LAST_BATCH and bool(portrait.steps)
+    if curve is not None and not of_items and (finding.law is Law.REPORT or not portrait.steps):
         if all(isclose(*pair, rel_tol=1e-3) for pair in zip(curve.reported, curve.true, strict=True)):
             raise PlotError(f"{place}: the curve that {finding.code} is about is the true one where batches are even")
         told = range(1, len(curve.reported) + 1)
@@ -51,7 +55,8 @@ def picture(finding: Finding, claim: Claim | None, portrait: Portrait) -> Weight
         [Bar(batch, right, weight * seen) for (batch, _), right, weight in zip(*parts, strict=True)]
         for parts in ((step.items, step.expected, step.measured) for step in portrait.steps)
     ]
-    quantity = "weight in the gradient" + (" that is clipped" if claim is Claim.CLIPPED_SCALE else "")
+    quantity = "weight in the report" if of_items else "weight in the gradient"
+    quantity += " that is clipped" if claim is Claim.CLIPPED_SCALE else ""
     names = [step.title for step in portrait.steps]
     return Weights(title, subtitle, steps, sum(portrait.steps[0].expected), quantity, names)
 

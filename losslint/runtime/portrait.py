@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from losslint.claims import Claim
-from losslint.runtime.bench import Bench, steady
+from losslint.runtime.bench import Bench, representative, steady
 from losslint.runtime.excerpt import excerpt
-from losslint.runtime.ledger import BatchUse, Curve, FigureRow, Ledger, Portrait, StepBars, StepRow
+from losslint.runtime.ledger import UNEVEN_LAST, BatchUse, Curve, FigureRow, Ledger, Portrait, StepBars, StepRow
 from losslint.runtime.measures import Answer
 from losslint.runtime.world import falling
 
@@ -18,12 +18,16 @@ def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...])
     """The portrait of one answer."""
     shape = bench.settings.shape
     ledger = bench.run(batches=shape.batches + 2) if claim in _TAIL_CLAIMS else bench.base
+    if claim is Claim.FIGURE_LAST_BATCH and answer.figure is not None:
+        bars = _in_report(answer.figure, bench)
+    else:
+        bars = [*_bars(ledger, bench), *_without_step(ledger, bench)]
     return Portrait(
         ledger.shape,
         answer.measured,
         answer.predicted,
         claim.value,
-        (*_bars(ledger, bench), *_without_step(ledger, bench)),
+        tuple(bars),
         _curve(answer.figure, bench) if answer.figure is not None else None,
         excerpt(bench.program, bench.entry, lines, shape.window),
         tuple(bench.base.assumes),
@@ -33,7 +37,7 @@ def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...])
 def _bars(ledger: Ledger, bench: Bench) -> list[StepBars]:
     """The first steps of a pass, and its last one where that is another kind of window."""
     right = _item_weight(bench)
-    steps = [step for step in ledger.steps if step.fresh and step.at <= ledger.first_pass]
+    steps = [step for step in ledger.steps if (step.fresh or step.lost) and step.at <= ledger.first_pass]
     shown = steps if len(steps) <= _MOST_STEPS else [*steps[: _MOST_STEPS - 1], steps[-1]]
     return [_bar(step, 1 + steps.index(step), right, ledger) for step in shown]
 
@@ -48,6 +52,26 @@ def _without_step(ledger: Ledger, bench: Bench) -> list[StepBars]:
     items = tuple((number, item) for number in left for item in range(size))
     share = _item_weight(bench) / len(left) / size
     return [StepBars("no step", items, (0.0,) * len(items), (share,) * len(items))]
+
+
+def _in_report(figure: FigureRow, bench: Bench) -> list[StepBars]:
+    """The weight of each item of a pass with a short last batch in what is reported."""
+    shape = bench.settings.shape
+    sizes = [shape.batch_size] * (shape.batches - 1) + [UNEVEN_LAST]
+    base = _last_value(bench.run(last_batch=UNEVEN_LAST), figure)
+    items: list[tuple[int, int]] = []
+    measured: list[float] = []
+    for number, size in enumerate(sizes):
+        raised = _last_value(bench.run(last_batch=UNEVEN_LAST, raised=frozenset({number})), figure)
+        items += [(number, item) for item in range(size)]
+        measured += [(raised - base) / size] * size
+    return [StepBars("report", tuple(items), tuple(measured), (1 / len(items),) * len(items))]
+
+
+def _last_value(ledger: Ledger, figure: FigureRow) -> float:
+    """What a figure said at the end of the first pass; 0 where it said nothing."""
+    row = next((r for r in ledger.figures if (r.line, r.column) == (figure.line, figure.column)), None)
+    return representative(row, ledger) if row is not None else 0.0
 
 
 def _item_weight(bench: Bench) -> float:
