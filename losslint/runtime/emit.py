@@ -364,6 +364,8 @@ def _freed(text: str, taken: Sequence[str]) -> str:
 
 def _sizes(sizes: list[int]) -> str:
     first, last = sizes[0], sizes[-1]
+    if sizes == [first] * len(sizes):
+        return f"[{first}] * {len(sizes)}"
     if sizes == [first] * (len(sizes) - 1) + [last]:
         return f"[{first}] * {len(sizes) - 1} + [{last}]"
     return repr(sizes)
