@@ -53,7 +53,7 @@ def analyze(
     notebook are in its cells. One that does not parse is left out, and the rest is analysed.
     """
     from losslint.interpreter.explore import Explorer
-    from losslint.interpreter.program import Program
+    from losslint.interpreter.program import Program, is_model
 
     home = project_of(project)
     errors: tuple[SourceError, ...] = ()
@@ -73,7 +73,7 @@ def analyze(
     findings = _with_fixes(located, source, program, loops) if fixes else [finding for finding, _ in located]
     if source.notebook is not None:
         findings = [source.notebook.located(one) if one.path == source.name else one for one in findings]
-    subjects = sum(loop.subjects for loop in loops)
+    subjects = sum(loop.subjects for loop in loops) + sum(map(is_model, module.classes))
     return Analysis(tuple(sorted(findings, key=lambda f: f.sort_key)), notes, subjects, errors)
 
 

@@ -63,8 +63,7 @@ from losslint.registry import Draft, Mark, Rule
 def check(loop: Loop) -> Iterator[Draft]:
     """A shuffling sampler is gone through in several epochs of a training, and none is told to it."""
     world = loop.base
-    modules = [loop.program.module, *loop.program.project.loaded]
-    if any("set_epoch" in module.facts.calls for module in modules):
+    if any("set_epoch" in facts.calls for facts in loop.facts):
         return
     walked: dict[str, set[int]] = {}
     for backward in world.backwards:

@@ -47,7 +47,8 @@ class SmoothedTrainer(Trainer):
 
 ## When it stays silent
 - `num_items_in_batch` is used, or passed on, also by `**kwargs`.
-- `model_accepts_loss_kwargs` is set: the class has told `Trainer` who divides.
+- `model_accepts_loss_kwargs` (or `loss_is_scaled_for_ga`) is set, by the class or its base: `Trainer` was told who
+  divides.
 - The loss is divided by the window, or is a sum.
 - `gradient_accumulation_steps=1` is the only window in the file.
 """
@@ -64,11 +65,12 @@ from losslint.lowering import ir
 from losslint.registry import Draft, Rule
 
 _GIVEN = "num_items_in_batch"
+_TOLD = frozenset({"model_accepts_loss_kwargs", "loss_is_scaled_for_ga"})
 
 
 def check(loop: Loop) -> Iterator[Draft]:
     """`compute_loss` returns a mean and does not look at the number of items in the window."""
-    if "model_accepts_loss_kwargs" in loop.program.module.facts.assigned:
+    if any(not facts.assigned.isdisjoint(_TOLD) for facts in loop.facts):
         return
     given = list(windows.told(loop.program, TRAINER_NUM_ITEMS.window_argument))
     if given and all(isinstance(value, ir.Const) and value.value == 1 for value in given):

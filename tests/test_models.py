@@ -136,5 +136,5 @@ def test_a_model_that_holds_itself_ends() -> None:
 
 def test_models_are_built_with_their_layers() -> None:
     [model] = built_models(program(f"{HEAD}\n    def forward(self, x):\n        return x\n"))
-    assert model.cls.definition.name == "Net"
-    assert model.attributes["head"].path == "Linear"
+    assert model.instance.cls.definition.name == "Net"
+    assert model.instance.attributes["head"].path == "Linear"

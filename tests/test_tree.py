@@ -86,6 +86,9 @@ LL610 custom-loss-defects warning
 LL701 eval-mode-sticks error
 LL702 validation-in-train-mode warning
 LL703 aliased-best-state error
+LL801 unregistered-layers error
+LL802 stale-optimizer-parameters error
+LL803 frozen-after-backward warning
 LL901 accelerate-double-scaling error
 LL902 deepspeed-double-scaling warning
 LL903 lightning-manual-scaling error

@@ -109,6 +109,13 @@ WEIGHTED_LAYERS: dict[str, int | None] = {
 }
 """Layer in `torch.nn` whose result is raw scores -> the place of the argument that says how many there are last."""
 
+PARAMETRIC_LAYERS = frozenset(WEIGHTED_LAYERS) | frozenset(
+    "Embedding EmbeddingBag RNN LSTM GRU RNNCell LSTMCell GRUCell MultiheadAttention Transformer TransformerEncoder"
+    " TransformerDecoder TransformerEncoderLayer TransformerDecoderLayer BatchNorm1d BatchNorm2d BatchNorm3d"
+    " SyncBatchNorm LayerNorm GroupNorm RMSNorm PReLU LazyConv1d LazyConv2d LazyConv3d".split()
+)
+"""Layers in `torch.nn` that have parameters."""
+
 SCHEDULERS = frozenset(
     "LambdaLR MultiplicativeLR StepLR MultiStepLR ConstantLR LinearLR ExponentialLR PolynomialLR CosineAnnealingLR"
     " SequentialLR ChainedScheduler CyclicLR OneCycleLR CosineAnnealingWarmRestarts".split()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from losslint.interpreter import arithmetic, graph, roles
+from losslint.interpreter import arithmetic, freezing, graph, roles
 from losslint.interpreter.program import path_of
 from losslint.interpreter.values import (
     BATCH_TRAITS,
@@ -121,6 +121,9 @@ def _set_attribute(ev: Evaluator, target: ir.Attr, value: Any, scope: Scope, sou
     value = _named(ev, name, value, source)
     if name == "requires_grad" and value is True and isinstance(receiver, (Linear, Tensor)):
         graph.made_leaf(ev, receiver, target)
+    if name == "requires_grad":
+        freezing.set_requires_grad(ev.world, receiver, value, target)
+    freezing.replaced(ev.world, receiver, name, value, target)
     if isinstance(receiver, Instance):
         receiver.attributes[name] = value
     elif isinstance(receiver, Thing):
@@ -136,6 +139,7 @@ def _set_attribute(ev: Evaluator, target: ir.Attr, value: Any, scope: Scope, sou
 def _set_item(ev: Evaluator, target: ir.Index, value: Any, scope: Scope) -> None:
     receiver = ev.eval(target.value, scope)
     index = ev.eval(target.index, scope)
+    freezing.replaced(ev.world, receiver, "", value, target)
     if isinstance(receiver, dict):
         receiver[key_of(index)] = value
     elif isinstance(receiver, list):

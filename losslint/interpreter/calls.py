@@ -11,6 +11,7 @@ from losslint.interpreter import (
     frameworks,
     library,
     methods,
+    models,
     opaque,
     roles,
     streams,
@@ -57,6 +58,8 @@ def call(ev: Evaluator, node: ir.Call, scope: Scope) -> Any:
             return _super_call(ev, func.name, args, kwargs, node, scope)
         receiver = ev.eval(func.value, scope)
         args, kwargs = arguments(ev, node, scope)
+        if ev.world.placed is not None:
+            models.note_placed(ev.world.placed, receiver, [*args, *kwargs.values()])
         if ev.world.streams:
             streams.used(ev.world, func.name, [*args, *kwargs.values()], node)
         result = call_attribute(ev, receiver, func.name, args, kwargs, node, func.value)
@@ -64,6 +67,8 @@ def call(ev: Evaluator, node: ir.Call, scope: Scope) -> Any:
     name = func.id if type(func) is ir.Name else ""
     callee = ev.lookup(name, scope) if name else ev.eval(func, scope)
     args, kwargs = arguments(ev, node, scope)
+    if ev.world.placed is not None:
+        models.note_placed(ev.world.placed, None, [*args, *kwargs.values()])
     if ev.world.streams:
         streams.used(ev.world, name, [*args, *kwargs.values()], node)
     if callee is MISSING:

@@ -283,7 +283,7 @@ def is_relevant(ev: Evaluator, node: ir.If, scope: Scope) -> bool:
     if static is None:
         facts = node.facts
         own = any(_own_names(node))
-        static = ev.program.has_events(facts) or own
+        static = ev.program.has_events(facts) or own or ev.program.freezes(facts)
         ev.program.relevance[node] = static
     if static:
         return True

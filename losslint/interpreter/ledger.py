@@ -67,6 +67,11 @@ class Loop:
         return self.again(None, True)
 
     @property
+    def facts(self) -> list[ir.Facts]:
+        """What the module contains, and every function that was run, in whichever file."""
+        return [self.program.module.facts, *(function.facts for function in self.base.entered)]
+
+    @property
     def subjects(self) -> int:
         """How much of what the laws speak of was found here."""
         world = self.base
@@ -114,8 +119,11 @@ class Loop:
         return [step for step in world.steps if step.optimizer == name and step.fresh]
 
     def step_weight(self, world: World) -> dict[ir.Node, Fraction] | None:
-        """The weight that each loss has in an ordinary optimizer step, by the place that makes it."""
-        totals = Counter(_total(step) for step in self.steady(world))
+        """The weight that each loss has in an ordinary optimizer step, by the place that makes it: one that ends a
+        whole window, where there is one."""
+        steps = self.steady(world)
+        whole = [step for step in steps if len({c.atom[1] for c in step.fresh}) == world.settings.window]
+        totals = Counter(_total(step) for step in whole or steps)
         if not totals:
             return None
         best = max(totals, key=lambda total: totals[total])

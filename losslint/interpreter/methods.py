@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from losslint.interpreter import arithmetic, figures, lengths, outputs, tensors, things, unknowns
+from losslint.interpreter import arithmetic, figures, freezing, lengths, outputs, tensors, things, unknowns
 from losslint.interpreter.values import (
     BATCH_TRAITS,
     Closure,
@@ -37,6 +37,8 @@ def call_method(
     receiver_node: ir.Expr,
 ) -> Any:
     """`receiver.name(…)` on anything but project objects."""
+    if name == "requires_grad_":
+        freezing.set_requires_grad(ev.world, receiver, args[0] if args else True, node)
     if isinstance(receiver, Linear):
         return tensors.linear_method(ev, receiver, name, args, kwargs, node, receiver_node)
     if isinstance(receiver, Tensor):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from losslint.interpreter import calls, opaque, outputs
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _FUEL = 1_500
 _MAX_FLIPS = 6
 _DEPTH = 3
+_NESTED = 3
 
 
 def make_layer(name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Thing:
@@ -50,6 +51,24 @@ def build(ev: Evaluator, cls: ClassValue, args: list[Any], kwargs: dict[str, Any
     except (OutOfFuelError, RecursionError):
         return None
     return instance
+
+
+def layers_in(value: Any, depth: int = _NESTED) -> Iterator[Thing]:
+    """The layers and models in a value, in lists and dictionaries too."""
+    if isinstance(value, Thing):
+        if value.kind == "model":
+            yield value
+    elif depth and isinstance(value, (list, tuple, dict)):
+        parts: Iterable[Any] = value.values() if isinstance(value, dict) else value
+        for part in parts:
+            yield from layers_in(part, depth - 1)
+
+
+def note_placed(placed: list[Thing], receiver: Any, values: Iterable[Any]) -> None:
+    """A call with these values while a model is built: what anything but a list is given, it may register."""
+    if not isinstance(receiver, (list, dict, tuple)):
+        for value in values:
+            placed.extend(layers_in(value))
 
 
 def _through(ev: Evaluator, container: Thing, source: Any, node: ir.Node) -> Output | None:

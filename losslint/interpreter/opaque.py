@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from losslint.interpreter import arithmetic, figures, roles, tensors
+from losslint.interpreter import arithmetic, figures, freezing, roles, tensors
 from losslint.interpreter.values import (
     BATCH_TRAITS,
     DETACHED,
@@ -29,6 +29,7 @@ _RESCALING = ("scale_grad", "average", "mean", "normalize", "divide", "reduce")
 def unknown_call(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     """A call of which nothing is known but its name and what goes into it."""
     everything = [*args, *kwargs.values()]
+    freezing.handed(ev.world, path, everything)
     if (
         roles.is_criterion(name)
         and not arithmetic.tainted(everything)

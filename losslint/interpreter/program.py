@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from losslint.contracts.torch import CRITERIA, FUNCTIONAL
-from losslint.interpreter import roles
+from losslint.interpreter import freezing, roles
 from losslint.interpreter.values import LITERAL, Number, Output
 from losslint.lowering import ir
 from losslint.source import read
@@ -176,6 +176,7 @@ class Program:
                 function.is_generator
                 or self.is_relevant(facts)
                 or self.has_events(facts)
+                or self.freezes(facts)
                 or not facts.calls.isdisjoint(self.reach.loop)
                 or any(name[:1].isupper() for name in facts.calls)
                 or any(map(roles.is_batch_size, facts.read))
@@ -201,6 +202,16 @@ class Program:
                 [statement.module] if isinstance(statement, ir.ImportFrom) else [name for name, _, _ in statement.names]
             )
         )
+
+    def freezes(self, facts: ir.Facts) -> bool:
+        """Whether code with these facts freezes or thaws parameters, itself or through a function of the module."""
+        return freezing.touches(facts) or not facts.calls.isdisjoint(self._freezing)
+
+    @cached_property
+    def _freezing(self) -> frozenset[str]:
+        return frozenset(function.name for function in self._functions() if freezing.touches(function.facts)) - {
+            "__init__"
+        }
 
     # ------------------------------------------------------------ loops
 
@@ -305,6 +316,11 @@ def _bytes(path: Path) -> bytes:
         return read(path) or b""
     except OSError:
         return b""
+
+
+def is_model(cls: ir.Class) -> bool:
+    """Whether a class statement names `nn.Module` or its kind as a base."""
+    return any(roles.last(path_of(base)) in ("Module", "LightningModule") for base in cls.bases)
 
 
 def loops(block: ir.Block) -> Iterator[ir.For | ir.While]:

@@ -144,6 +144,8 @@ def optimizer_method(
         return Unknown("norm", varies=True)
     if name in ("train", "eval"):
         return None
+    if name == "add_param_group":
+        world.event("group", node, path)
     return Unknown(f"{path}.{name}()", varies=bool(world.live))
 
 

@@ -24,10 +24,12 @@ from losslint.interpreter.values import (
     Number,
     Site,
     Step,
+    Thing,
     Unknown,
 )
 
 if TYPE_CHECKING:
+    from losslint.interpreter.freezing import Freeze, Replacement
     from losslint.lowering import ir
 
 
@@ -109,8 +111,8 @@ class Zeroing(NamedTuple):
 
 class Event(NamedTuple):
     """Anything else in the order of the step: `clip`, `unscale`, `update`, `schedule` (its flag says that a framework
-    rescales it), `train`, `eval`, `mode` (one of them). `live`: inside a loop over batches; `passage`: the pass that it
-    belongs to."""
+    rescales it), `train`, `eval`, `mode` (one of them), `group` (the optimizer gets more parameters). `live`: inside a
+    loop over batches; `passage`: the pass that it belongs to."""
 
     kind: str
     node: ir.Node
@@ -290,6 +292,12 @@ class World:
         """Where a generator was gone through again: its path, and where that was done before."""
         self.uncalled: dict[ir.Node, str] = {}
         """Methods that stand alone, without a call, with the path of what they belong to."""
+        self.placed: list[Thing] | None = None
+        """The layers that something was given while a model is built; None where none is."""
+        self.freezes: list[Freeze] = []
+        self.replacements: list[Replacement] = []
+        self.handed: dict[str, list[int]] = {}
+        """What functions out of sight were given, by path, and when; kept from the first freeze on."""
         self.unsynced: list[ir.Node] = []
         """The `no_sync` blocks around the current statement."""
         self.without_sync: dict[int, ir.Node] = {}
