@@ -12,7 +12,7 @@ from types import CodeType
 
 import torch
 
-from losslint.findings import Finding
+from losslint.findings import Finding, Range
 from losslint.runtime import machine, slicing
 from losslint.runtime.ledger import FigureRow, Ledger, Shape, StepRow
 from losslint.runtime.slicing import Entry, Program
@@ -74,10 +74,15 @@ def prepare(text: str, path: Path, lines: tuple[int, ...], names: tuple[str, ...
         return program, compile(program.tree, path.as_posix(), "exec")
 
 
+def marks_of(finding: Finding) -> tuple[Range, ...]:
+    """The places that a finding speaks of in its file, its own first."""
+    marks = [mark.range for mark in (*finding.trail, *finding.related) if mark.path == finding.path]
+    return tuple(dict.fromkeys([finding.range, *marks]))
+
+
 def lines_of(finding: Finding) -> tuple[int, ...]:
     """The lines that a run should pass, the finding's own first."""
-    marks = [mark.range.start_line for mark in (*finding.trail, *finding.related) if mark.path == finding.path]
-    return tuple(dict.fromkeys([finding.range.start_line, *marks]))
+    return tuple(dict.fromkeys(mark.start_line for mark in marks_of(finding)))
 
 
 def window_names(finding: Finding, text: str) -> tuple[str, ...]:

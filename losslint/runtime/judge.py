@@ -16,6 +16,7 @@ from losslint.claims import Claim
 from losslint.findings import Finding, Outcome, Reason, Verdict
 from losslint.registry import rules
 from losslint.runtime import bench as benches
+from losslint.runtime import slicing
 from losslint.runtime.bench import Bench
 from losslint.runtime.ledger import Portrait
 from losslint.runtime.measures import GRADIENTS, MEASURES, Answer, Question, reached
@@ -69,7 +70,8 @@ def _asked(finding: Finding, text: str) -> tuple[Question, tuple[str, ...]]:
     factor = finding.factor
     unit = factor.unit if factor is not None else None
     words = factor.text if factor is not None else ""
-    return Question(benches.lines_of(finding), unit, words), benches.window_names(finding, text)
+    marks = benches.marks_of(finding)
+    return Question(benches.lines_of(finding), unit, words, marks, slicing.made(text, marks)), benches.window_names(finding, text)
 
 
 def _judge(

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from losslint.claims import Claim
-from losslint.findings import Reason
+from losslint.findings import Range, Reason
 from losslint.runtime.bench import WINDOWS, Bench, in_first_pass, representative, same, steady, weight
-from losslint.runtime.ledger import Event, FigureRow, Ledger
+from losslint.runtime.ledger import UNEVEN_LAST, Event, FigureRow, Ledger
 from losslint.runtime.world import LOG, SCALE
 from losslint.units import ONE, Unit
 
 _OFFICIAL = frozenset({"return", "call", "format"})
 _TAIL = 2
-_UNEVEN_LAST = 3
+_NAME = re.compile(r"[A-Za-z_]\w*")
 _UNSCALED_TWICE = "unscale_() has already been called"
 _NOTHING_TO_SCALE = "No inf checks were recorded for this optimizer"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a bench: the finding's lines, its factor as a unit, and that factor in words."""
+    """What is asked of a bench: the finding's lines, its factor as a unit, that factor in words, the places that the
+    finding speaks of, and the names that statements there bind or fill."""
 
     lines: tuple[int, ...]
     unit: Unit | None
     words: str = ""
+    marks: tuple[Range, ...] = ()
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,7 +482,10 @@ def _key(row: FigureRow) -> tuple[int, int, str]:
 def _rows(bench: Bench, question: Question) -> list[tuple[FigureRow, float]]:
     """The figures in question, the likeliest first: on the finding's own lines, shown to a person, shown once."""
     found = []
-    for row in _moving(bench):
+    moving = list(_moving(bench))
+    for row in moving:
+        if question.marks and not _is_spoken_of(row, moving, question):
+            continue
         often = in_first_pass(row, bench.base)
         if row.sink not in _OFFICIAL and (often > 1 or row.sink == "meter") and row.line not in question.lines[-1:]:
             continue
@@ -486,6 +493,34 @@ def _rows(bench: Bench, question: Question) -> list[tuple[FigureRow, float]]:
         found.append((near == 99, row.sink not in _OFFICIAL, near, -row.line, row))
     found.sort(key=lambda entry: entry[:4])
     return [(row, representative(row, bench.base)) for *_, row in found]
+
+
+def _is_spoken_of(row: FigureRow, rows: Sequence[FigureRow], question: Question) -> bool:
+    """Whether a finding speaks of a figure: it shows what a statement of the finding's made, begins in one of the
+    finding's marks, or a mark lies in it. Of marks that lie in one another only the innermost count."""
+    marks = question.marks
+    at = (row.line, row.column)
+    if question.names & set(_NAME.findall(row.text)):
+        return True
+    for mark in marks:
+        if mark.start_line > row.line or mark.end_line < row.line or any(_within(other, mark) for other in marks):
+            continue
+        start, end = (mark.start_line, mark.start_column), (mark.end_line, mark.end_column)
+        if start <= at <= end:
+            return True
+        before = [(one.line, one.column) for one in rows if one.line == row.line and (one.line, one.column) <= start]
+        if mark.start_line == row.line and before and at == max(before):
+            return True
+    return False
+
+
+def _within(inner: Range, outer: Range) -> bool:
+    """Whether a range lies in another one and is not the same."""
+    return (
+        inner != outer
+        and (outer.start_line, outer.start_column) <= (inner.start_line, inner.start_column)
+        and (inner.end_line, inner.end_column) <= (outer.end_line, outer.end_column)
+    )
 
 
 def _value(ledger: Ledger, row: FigureRow) -> float | None:
@@ -530,7 +565,7 @@ def figure_scale(bench: Bench, question: Question) -> Answer:
 def figure_share(bench: Bench, question: Question) -> Answer:
     """The figure where passes and batches differ in size, over the same where there is one batch of one."""
     ones: dict[str, Any] = {"batch_size": 1, "batches": 1, "window": 1, "epochs": 1, "log": 1}
-    uneven: dict[str, Any] = {"validation": 7, "last_batch": _UNEVEN_LAST}
+    uneven: dict[str, Any] = {"validation": 7, "last_batch": UNEVEN_LAST}
     rows = _rows(bench, question)
     if not rows:
         return _unreached(bench)
@@ -600,19 +635,19 @@ def figure_last_batch(bench: Bench, question: Question) -> Answer:
     if not rows:
         return _unreached(bench)
     shape = bench.settings.shape
-    predicted = shape.batch_size / _UNEVEN_LAST
-    base = bench.run(last_batch=_UNEVEN_LAST)
+    predicted = shape.batch_size / UNEVEN_LAST
+    base = bench.run(last_batch=UNEVEN_LAST)
     answer = Answer(None, predicted)
     for row, _ in rows:
         value = _value(base, row)
-        first = _value(bench.run(last_batch=_UNEVEN_LAST, raised=frozenset({0})), row)
-        last = _value(bench.run(last_batch=_UNEVEN_LAST, raised=frozenset({shape.batches - 1})), row)
+        first = _value(bench.run(last_batch=UNEVEN_LAST, raised=frozenset({0})), row)
+        last = _value(bench.run(last_batch=UNEVEN_LAST, raised=frozenset({shape.batches - 1})), row)
         if value is None or first is None or last is None or same(first, value, 1e-7):
             continue
         if same(last, value, 1e-7):
             answer = answer if answer.measured is not None else Answer(0.0, predicted, figure=row)
             continue
-        ratio = (last - value) / _UNEVEN_LAST / ((first - value) / shape.batch_size)
+        ratio = (last - value) / UNEVEN_LAST / ((first - value) / shape.batch_size)
         if same(ratio, predicted, 1e-3):
             return Answer(ratio, predicted, True, True, figure=row)
         if answer.measured is None:
@@ -643,7 +678,8 @@ def figure_pair(bench: Bench, question: Question) -> Answer:
     if question.unit is None:
         return _pairs(bench)
     predicted = in_numbers(question.unit, bench)
-    here = [(row, value) for row, value in _rows(bench, question) if row.line in question.lines[:1]]
+    everywhere = replace(question, marks=())
+    here = [(row, value) for row, value in _rows(bench, everywhere) if row.line in question.lines[:1]]
     if len(here) < 2:
         return nothing(Reason.NOT_REACHED, "the two figures are not shown on one line")
     closest = Answer(predicted=predicted)

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from losslint.contracts.torch import FUNCTIONAL
+from losslint.findings import Range
 
 HOOK = "__world__"
 """The name under which the instrumented code finds the world."""
@@ -311,6 +312,28 @@ def program(text: str, filename: str, wanted: Sequence[int], windows: Iterable[s
         _steppers(outline),
         imports,
     )
+
+
+def made(text: str, marks: Sequence[Range]) -> frozenset[str]:
+    """The names that the statements at some places bind, or whose methods they call."""
+    found: set[str] = set()
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return frozenset()
+    for node in ast.walk(tree):
+        if not isinstance(node, _SIMPLE) or not any(
+            node.lineno <= mark.start_line and mark.end_line <= (node.end_lineno or 0) for mark in marks
+        ):
+            continue
+        if isinstance(node, ast.Assign):
+            found |= {last_name(name) for target in node.targets for name in _bound(target)}
+        elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
+            found |= {last_name(name) for name in _bound(node.target)}
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            function = node.value.func
+            found |= {last_name(function.value)} if isinstance(function, ast.Attribute) else set()
+    return frozenset(found - {"", "self"})
 
 
 def _agreed(places: list[Place]) -> list[Place]:
