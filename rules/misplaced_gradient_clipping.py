@@ -75,12 +75,15 @@ def check(loop: Loop) -> Iterator[Draft]:
     for node, times in clips.items():
         if not repairs.is_statement(loop, node) or any(_is_useful(world, time) for time in times):
             continue
-        before = all(_next(world, time) == "backward" for time in times)
+        before = not any(backward.time < times[0] for backward in world.backwards)
+        if not before and not _is_used_up(world, times[0]):
+            # somebody has thrown the gradients away: that is another law's business
+            continue
         yield Draft(
             node,
             Severity.ERROR,
             "gradients are clipped before backward has made any"
-            if before and not any(step.time < times[0] for step in world.steps)
+            if before
             else "gradients are clipped after the step has used them",
             None,
             [Mark(world.steps[0].node, "the optimizer step", "")],
@@ -98,11 +101,10 @@ def _is_useful(world: World, time: int) -> bool:
     return any(time < step.time and (end is None or step.time < end) for step in world.steps)
 
 
-def _next(world: World, time: int) -> str:
-    """Whether a backward or a step comes next."""
-    backward = min((b.time for b in world.backwards if b.time > time), default=None)
-    step = min((s.time for s in world.steps if s.time > time), default=None)
-    return "backward" if backward is not None and (step is None or backward < step) else "step"
+def _is_used_up(world: World, time: int) -> bool:
+    """Whether a step has come between the last backward and a clip."""
+    backward = max((b.time for b in world.backwards if b.time < time), default=0)
+    return any(backward < step.time < time for step in world.steps)
 
 
 RULE = Rule(
