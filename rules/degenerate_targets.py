@@ -64,6 +64,7 @@ from losslint.interpreter import constants, roles
 from losslint.interpreter.ledger import Loop
 from losslint.interpreter.values import Tensor
 from losslint.interpreter.world import LossCall
+from losslint.lowering import ir
 from losslint.registry import Draft, Mark, Rule
 
 _BINARY = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})
@@ -97,8 +98,10 @@ def check(loop: Loop) -> Iterator[Draft]:
 
 
 def _constant(loop: Loop, call: LossCall) -> constants.Constant | None:
+    if call.function not in _BINARY or not isinstance(call.node, ir.Call):
+        return None
     judged = type(call.prediction) is Tensor and call.prediction.output is not None
-    return constants.target(loop.program, call.node) if judged and call.function in _BINARY else None
+    return constants.target(loop.program, call.node) if judged else None
 
 
 RULE = Rule(

@@ -81,11 +81,13 @@ LL604 kl-div-misuse error
 LL605 single-class-softmax error
 LL606 broadcast-loss error
 LL607 swapped-loss-arguments error
+LL608 double-label-shift error
 LL609 degenerate-targets warning
 LL610 custom-loss-defects warning
 LL701 eval-mode-sticks error
 LL702 validation-in-train-mode warning
 LL703 aliased-best-state error
+LL704 frozen-batchnorm-drifts warning
 LL801 unregistered-layers error
 LL802 stale-optimizer-parameters error
 LL803 frozen-after-backward warning

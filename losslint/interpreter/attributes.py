@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from losslint import units
 from losslint.interpreter import arithmetic, calls, lengths, roles, things
+from losslint.interpreter.program import path_of
 from losslint.interpreter.values import (
+    AHEAD,
     BATCH,
     BATCH_TRAITS,
     DETACHED,
@@ -27,6 +29,9 @@ from losslint.lowering import ir
 
 if TYPE_CHECKING:
     from losslint.interpreter.evaluate import Evaluator
+
+ONE_FRAME = "one frame"
+"""The trait of a tensor that holds one fixed item of each sequence of a batch."""
 
 
 def attribute(ev: Evaluator, receiver: Any, name: str, node: ir.Expr) -> Any:
@@ -131,7 +136,12 @@ def item(ev: Evaluator, receiver: Any, index: Any, node: ir.Index) -> Any:
             ev.world.mappings.add(receiver.node)
             if roles.is_loss(index):
                 return Tensor(node, receiver.visit, receiver.state, None, 1)
-        return Tensor(node, receiver.visit, receiver.state, None, receiver.evidence and 1, receiver.traits)
+<<<<<<< /tmp/gk/main/./losslint/interpreter/attributes.py
+        traits = receiver.traits | ({AHEAD} if _drops_first(node.index) else set())
+=======
+        traits = receiver.traits | {ONE_FRAME} if _is_one_frame(node) else receiver.traits
+>>>>>>> ./losslint/interpreter/attributes.py
+        return Tensor(node, receiver.visit, receiver.state, None, receiver.evidence and 1, traits)
     if isinstance(receiver, Linear):
         if receiver.vector or isinstance(index, slice):
             return receiver
@@ -147,6 +157,17 @@ def item(ev: Evaluator, receiver: Any, index: Any, node: ir.Index) -> Any:
     if isinstance(receiver, (Number, int)):
         return receiver
     return Unknown("item", varies=bool(ev.world.live))
+
+
+def _is_one_frame(node: ir.Index) -> bool:
+    """Whether one fixed item of every sequence of a batch is taken: `images[:, 0]`."""
+    parts = node.index.items if isinstance(node.index, ir.Collection) else ()
+    return (
+        len(parts) == 2
+        and isinstance(parts[0], ir.Slice)
+        and isinstance(parts[1], ir.Const)
+        and roles.is_sequence(path_of(node.value))
+    )
 
 
 def _dict_item(ev: Evaluator, receiver: dict[Any, Any], index: Any) -> Any:
@@ -185,3 +206,11 @@ def _unknown_item(ev: Evaluator, receiver: Unknown, index: Any, node: ir.Index) 
         if isinstance(guessed, Number):
             return guessed
     return Unknown(path, receiver.varies or arithmetic.varies(index), receiver.tainted)
+
+
+def _drops_first(index: ir.Expr) -> bool:
+    """`[:, 1:]`: all but the first entry of the last dimension."""
+    last = index.items[-1] if isinstance(index, ir.Collection) and len(index.items) > 1 else None
+    if not isinstance(last, ir.Slice) or last.upper is not None or last.step is not None:
+        return False
+    return isinstance(last.lower, ir.Const) and last.lower.value == 1

@@ -75,7 +75,7 @@ def _forward(ev: Evaluator, criterion: Criterion) -> Any:
     ev.world.enter_visit(0, "", None)
     parameters = criterion.forward.parameters[1:]
     inputs = [
-        Tensor(parameter, 0) for parameter in parameters if parameter.default is None and not parameter.kind[0] == "*"
+        Tensor(parameter, 0) for parameter in parameters if parameter.default is None and "*" not in parameter.kind
     ]
     return calls.invoke(ev, Closure(criterion.forward, cls.scope, instance, cls), inputs, {}, None)
 
@@ -139,9 +139,9 @@ class Text:
 
     def side(self, node: ir.Expr) -> tuple[str, bool]:
         """A name, and whether it is taken as `1 - name`; an empty name for anything else."""
-        node = self.meaning(node)
-        if isinstance(node, ir.Binary) and node.op == "-" and isinstance(node.left, ir.Const) and node.left.value == 1:
-            return path_of(node.right), True
+        made = self.meaning(node)
+        if isinstance(made, ir.Binary) and made.op == "-" and isinstance(made.left, ir.Const) and made.left.value == 1:
+            return path_of(made.right), True
         return path_of(node), False
 
     def log_of(self, node: ir.Expr) -> ir.Expr | None:

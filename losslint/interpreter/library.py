@@ -105,8 +105,8 @@ def _called(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: dict[s
         return ev.make("optimizer", name, args, kwargs, node)
     if name in SCALER_CALLABLES:
         return Thing("scaler_callable", name, {})
-    if name == "from_pretrained" and root == "transformers" and "For" in path:
-        return Thing("model", "transformers model", {"loss": "mean"})
+    if root == "transformers" and (made := _transformers_model(path, name)) is not None:
+        return made
     if name in ("dumps", "pformat", "yaml_dump"):
         return Text(tuple(args))
     if name == "dump" and root in ("json", "pickle", "yaml"):
@@ -134,6 +134,15 @@ def _called(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: dict[s
     if name in ("builtins.range",):
         return RangeValue(tuple(args), node)
     return unknowns.call_unknown(ev, Unknown(path), args, kwargs, node)
+
+
+def _transformers_model(path: str, name: str) -> Thing | None:
+    """A model of transformers with a head, pretrained or new; one whose head is causal shifts its labels."""
+    cls = roles.last(path.rpartition(".")[0]) if name in ("from_pretrained", "from_config") else name
+    shifts = cls.endswith(("ForCausalLM", "LMHeadModel"))
+    if not shifts and not (name == "from_pretrained" and "For" in path):
+        return None
+    return Thing("model", "transformers model", {"loss": "mean", "shifts": shifts})
 
 
 def _gives_scheduler(name: str) -> bool:

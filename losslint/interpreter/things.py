@@ -21,6 +21,8 @@ from losslint.lowering import ir
 if TYPE_CHECKING:
     from losslint.interpreter.evaluate import Evaluator
 
+SHIFTING = "shifting model"
+"""What stands for a loss function where a model that shifts its labels computes the loss."""
 WITH_MEAN_LOSS = frozenset({"output with a mean loss"})
 
 
@@ -42,6 +44,8 @@ def call_thing(ev: Evaluator, thing: Thing, args: list[Any], kwargs: dict[str, A
             ev.world.loss_call(function, node, args, {**thing.data["options"], **kwargs})
         return tensors.without_graph(ev.loss(node, reduction, 3, "", traits), [*args, *kwargs.values()])
     if thing.kind in ("model", "engine"):
+        if thing.data.get("shifts") is True and kwargs.get("labels") is not None:
+            ev.world.loss_call(SHIFTING, node, args, kwargs)
         given = ev.tensor(node, traits=WITH_MEAN_LOSS if thing.data.get("loss") == "mean" else frozenset())
         given.output = models.output_of(ev, thing, args, kwargs, node)
         given.shape = given.output.shape if given.output is not None else ""

@@ -34,6 +34,8 @@ FLOAT, DETACHED, GRAPH = 0, 1, 2
 
 BATCH_TRAITS = frozenset({"batch"})
 """The traits of what a loader gives."""
+AHEAD = "ahead"
+"""The trait of tokens without the first one of each sequence."""
 MISSING = object()
 """What stands for a name that nothing defines, and for an attribute that nothing has set."""
 
