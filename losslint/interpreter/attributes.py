@@ -136,11 +136,8 @@ def item(ev: Evaluator, receiver: Any, index: Any, node: ir.Index) -> Any:
             ev.world.mappings.add(receiver.node)
             if roles.is_loss(index):
                 return Tensor(node, receiver.visit, receiver.state, None, 1)
-<<<<<<< /tmp/gk/main/./losslint/interpreter/attributes.py
-        traits = receiver.traits | ({AHEAD} if _drops_first(node.index) else set())
-=======
-        traits = receiver.traits | {ONE_FRAME} if _is_one_frame(node) else receiver.traits
->>>>>>> ./losslint/interpreter/attributes.py
+        traits = receiver.traits | ({ONE_FRAME} if _is_one_frame(node) else set())
+        traits |= {AHEAD} if _drops_first(node.index) else set()
         return Tensor(node, receiver.visit, receiver.state, None, receiver.evidence and 1, traits)
     if isinstance(receiver, Linear):
         if receiver.vector or isinstance(index, slice):
