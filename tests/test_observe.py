@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from losslint.cli import main
 from losslint.runtime import Observer
 from losslint.runtime.observe.facts import Fact
 
@@ -244,7 +245,27 @@ def test_a_module_is_run_with_a_picture(tmp_path: Path) -> None:
     (tmp_path / "training.py").write_text(SCRIPT.replace("DIVIDE", "pass"), encoding="utf-8")
     done = run("--steps", "2", "--plot", "weights.svg", "--", "-m", "training", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    assert "<svg" in (tmp_path / "weights.svg").read_text(encoding="utf-8")
+    text = (tmp_path / "weights.svg").read_text(encoding="utf-8")
+    assert "<svg" in text
+    assert ">micro-batch</text>" in text
+
+
+def test_without_torch_one_line_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.py").write_text(SCRIPT, encoding="utf-8")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    assert main(["run", "--", str(tmp_path / "train.py")]) == 2
+    output = capsys.readouterr()
+    assert output.err == "error: `losslint run` needs torch: `pip install 'losslint[verify]'`\n"
+    assert output.out == ""
+
+
+def test_a_script_that_cannot_be_parsed_is_named_by_its_error(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("for x in:\n", encoding="utf-8")
+    done = run("--", "train.py", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: SyntaxError: invalid syntax")
 
 
 @pytest.mark.parametrize(

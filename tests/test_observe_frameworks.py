@@ -99,8 +99,8 @@ def test_every_mutant_is_expected() -> None:
 # ---------------------------------------------------------------- two ranks
 
 
-def torchrun(bug: str, folder: Path) -> list[dict[str, Any]]:
-    """The facts of two ranks, which report once."""
+def launched(bug: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The command as torchrun starts it, on two ranks."""
     needs("torch")
     sys.path.insert(0, str(SCRIPTS))
     try:
@@ -113,13 +113,18 @@ def torchrun(bug: str, folder: Path) -> list[dict[str, Any]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
-    done = subprocess.run(
-        [*launcher, "-m", "losslint", "run", "--steps", "4", "--output-format", "json", "--", str(script)],
+    return subprocess.run(
+        [*launcher, "-m", "losslint", "run", "--steps", "4", *options, "--", str(script)],
         env=environment(),
         capture_output=True,
         text=True,
         timeout=300,
     )
+
+
+def torchrun(bug: str, folder: Path) -> list[dict[str, Any]]:
+    """The facts of two ranks, which report once."""
+    done = launched(bug, folder, "--output-format", "json")
     assert done.stdout, done.stderr[-3000:]
     result = json.loads(done.stdout)
     assert result["steps"] == 4, done.stderr[-3000:]
@@ -130,6 +135,12 @@ def torchrun(bug: str, folder: Path) -> list[dict[str, Any]]:
 
 def test_two_ranks_that_are_right(tmp_path: Path) -> None:
     assert torchrun("clean", tmp_path) == []
+
+
+def test_two_ranks_print_one_report(tmp_path: Path) -> None:
+    done = launched("divided-in-same-order", tmp_path)
+    assert done.stdout.count("error[LL104]") == 1, done.stderr[-3000:]
+    assert [line for line in done.stdout.splitlines() if "steps and" in line] == done.stdout.splitlines()[-1:]
 
 
 def test_two_ranks_divided_by_their_number_with_one_order_of_batches(tmp_path: Path) -> None:

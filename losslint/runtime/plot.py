@@ -48,7 +48,7 @@ class Weights:
 
     `title` says in words what is wrong and by which factor, `subtitle` where and in which world. `total` is what the
     weights of a step must sum to, where there is such a number. `names` are those of the steps, if they are not just
-    counted.
+    counted. `axis` says what a bar is.
     """
 
     title: str
@@ -57,6 +57,7 @@ class Weights:
     total: float | None = 1.0
     quantity: str = "weight in the gradient"
     names: Sequence[str] = ()
+    axis: str = "items, by the micro-batch that they came in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def _weights(axes: Axes, picture: Weights) -> None:
             axes.axvline(place - 1.5, color=_EXPECTED, linewidth=0.8, linestyle=(0, (4, 4)))
         place += len(step) + 2
     axes.set_xticks([x for x, _ in ticks], [text for _, text in ticks])
-    axes.set_xlabel("items, by the micro-batch that they came in")
+    axes.set_xlabel(picture.axis)
     axes.set_ylabel(picture.quantity)
     if logarithmic:
         axes.set_yscale("log")

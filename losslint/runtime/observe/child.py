@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
         raise
     except BaseException as error:
         _print_without_losslint(error)
-        trouble = "".join(traceback.format_exception_only(error)).strip().splitlines()[0]
+        trouble = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()[0]
     if os.getpid() != started:
         # a worker that was forked off and fell through
         os._exit(0)

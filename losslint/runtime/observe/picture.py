@@ -17,7 +17,7 @@ def draw_ledger(ledger: Sequence[dict[str, Any]], facts: Sequence[Fact], path: P
         return False
     title = facts[0].message.split(": ")[0] if facts else "every step is the mean of its micro-batches"
     subtitle = f"{facts[0].code or facts[0].name}, as observed" if facts else "as observed"
-    draw(Weights(title, subtitle, steps, 1.0, "weight of a micro-batch in the gradient"), path)
+    draw(Weights(title, subtitle, steps, 1.0, "weight of a micro-batch in the gradient", axis="micro-batch"), path)
     return True
 
 
