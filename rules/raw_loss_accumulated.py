@@ -102,6 +102,7 @@ from losslint.interpreter.reading import Reading
 from losslint.lowering import ir
 from losslint.registry import Draft, Rule
 from losslint.remedies import Remedy, divided
+from losslint.units import Unit
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -113,11 +114,9 @@ def check(loop: Loop) -> Iterator[Draft]:
         if reading.unit is None or added is None or reading.site.node not in loop.trained:
             continue
         unit = reading.unit
-        if unit == laws.TIMES_WINDOW and reading.division is not None:
+        if unit.window > 0 and unit == Unit(window=unit.window) and reading.division is not None:
             certain = explain.is_certain([reading.site])
-            yield _draft(
-                loop, reading, explain.lowered(Severity.ERROR, certain), "is divided by the number of optimizer steps"
-            )
+            yield _draft(loop, reading, explain.lowered(Severity.ERROR, certain), _times_window(loop, reading, unit))
         elif laws.window_divisions(reading.steps):
             continue
         elif unit.is_one and reading.division is not None:
@@ -129,6 +128,15 @@ def check(loop: Loop) -> Iterator[Draft]:
             if loop.handed_to_other_files(reading):
                 continue
             yield _draft(loop, reading, Severity.WARNING, "is divided by nothing in sight")
+
+
+def _times_window(loop: Loop, reading: Reading, unit: Unit) -> str:
+    """Where the window comes from that the sum is too large by."""
+    multiplied = sum(step.verb == "*" for step in laws.window_divisions(reading.steps))
+    words = [f"is multiplied by `{explain.window_name(loop)}`"] if multiplied else []
+    if unit.window > multiplied:
+        words.append("is divided by the number of optimizer steps")
+    return " and ".join(words)
 
 
 def _draft(loop: Loop, reading: Reading, severity: Severity, what: str) -> Draft:
@@ -146,7 +154,7 @@ def _draft(loop: Loop, reading: Reading, severity: Severity, what: str) -> Draft
         factor,
         explain.trail(loop, reading.steps),
         "divide the sum by the number of micro-batches, or add up the divided loss and divide by optimizer steps",
-        remedies=None if right else partial(_remedies, loop, place),
+        remedies=None if right or reading.unit.window > 1 else partial(_remedies, loop, place),
     )
 
 

@@ -5,7 +5,7 @@ Counts, between two steps of an optimizer, the scaler's calls. Reported are
 
 - `unscale_` or `update` on every micro-batch of a window whose step waits for `k` of them;
 - no `update` at all;
-- `unscale_` twice for one step.
+- `unscale_` twice without an `update` between.
 
 ## Why it matters
 `unscale_` inside the window divides the gradients of the first micro-batches by the scale again and again: they
@@ -102,21 +102,28 @@ def check(loop: Loop) -> Iterator[Draft]:
     """`unscale_` and `update` out of step with the optimizer."""
     world = loop.high
     scaled = [step for step in world.steps if step.scaler]
-    if not scaled:
-        return
     events = [event for event in world.events if event.kind in ("unscale", "update")]
+    twice = next((event for event in events if event.kind == "unscale" and event.flag), None)
     if not any(event.kind == "update" for event in events):
         # a function of that name that was run has shown that it is none of the scaler's
         followed = {function.name for function in world.entered}
-        if "update" in followed or "update" not in loop.program.module.facts.calls:
+        if "update" not in followed and "update" in loop.program.module.facts.calls:
+            return
+        if scaled:
             yield _draft(
                 scaled[0].node,
                 "`scaler.step` without `scaler.update`: the scale never adapts",
                 "call `scaler.update()` after the step",
                 partial(_with_update, loop),
             )
+        elif twice is not None:
+            yield _draft(
+                twice.node,
+                "`unscale_` without `scaler.update`: the second call raises an error",
+                "step with `scaler.step(optimizer)` and call `scaler.update()`",
+                tuple,
+            )
         return
-    twice = next((event for event in events if event.kind == "unscale" and event.flag), None)
     if twice is not None:
         yield _draft(
             twice.node,
@@ -125,7 +132,7 @@ def check(loop: Loop) -> Iterator[Draft]:
             partial(_unscaled_once, loop, twice.node),
         )
         return
-    if loop.window is None or not loop.in_step:
+    if not scaled or loop.window is None or not loop.in_step:
         return
     stepped = {step.visit for step in scaled}
     for event in events:

@@ -168,7 +168,7 @@ class Mutation(NamedTuple):
 
 
 class AmpState(NamedTuple):
-    """Whether the gradients of an optimizer have been unscaled since its last step, and where."""
+    """Whether the gradients of an optimizer are unscaled, and where that was last asked for since the last `update`."""
 
     unscaled: bool
     node: ir.Node | None
@@ -488,7 +488,7 @@ class World:
         )
         self.seen[optimizer] = len(self.contributions)
         if unscaled and not scaler:
-            self.amp[optimizer] = AmpState(False, None)
+            self.amp[optimizer] = self.amp[optimizer]._replace(unscaled=False)
 
     def scale_gradients(self, node: ir.Node, factor: Exact) -> None:
         """Everything that the gradients hold is multiplied by hand."""
@@ -507,8 +507,9 @@ class World:
             self.cleared_all = len(self.contributions)
         else:
             self.cleared[optimizer] = len(self.contributions)
-        for name in list(self.amp) if everything else [optimizer]:
-            self.amp[name] = AmpState(False, None)
+        for name in set(self.amp) if everything else self.amp.keys() & {optimizer}:
+            # the scaler remembers its own call until its `update`
+            self.amp[name] = self.amp[name]._replace(unscaled=False)
 
     # ------------------------------------------------------------ loss functions
 

@@ -566,6 +566,9 @@ def figure_share(bench: Bench, question: Question) -> Answer:
     """The figure where passes and batches differ in size, over the same where there is one batch of one."""
     ones: dict[str, Any] = {"batch_size": 1, "batches": 1, "window": 1, "epochs": 1, "log": 1}
     uneven: dict[str, Any] = {"validation": 7, "last_batch": UNEVEN_LAST}
+    if question.words.startswith("batches seen"):
+        # a loop that is left early may be left before an incomplete window
+        uneven["batches"] = bench.settings.shape.batches + _TAIL
     rows = _rows(bench, question)
     if not rows:
         return _unreached(bench)
