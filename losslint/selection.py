@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from losslint.registry import Rule
 
 EVERYTHING = ("ALL",)
+OPINIONS = "LL81"
+"""Rules of opinion: their evidence is a rule of thumb. `ALL` does not select them; their codes, names and `LL8` do."""
 
 
 class SelectorError(ValueError):
@@ -46,7 +48,10 @@ class Selection:
 
     def reports(self, code: str, name: str) -> bool:
         """Whether findings of this code are reported."""
-        return _strength(self.select, code, name) > _strength(self.ignore, code, name)
+        chosen = self.select
+        if code.startswith(OPINIONS):
+            chosen = tuple(selector for selector in chosen if selector not in ("ALL", "LL", "L"))
+        return _strength(chosen, code, name) > _strength(self.ignore, code, name)
 
 
 def rules() -> tuple[Rule, ...]:

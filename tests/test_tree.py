@@ -18,7 +18,7 @@ from test_fixtures import difference, expected_in, page_of, python_files, report
 from losslint.engine import analyze_path
 from losslint.findings import Severity
 from losslint.registry import Rule, rules
-from losslint.selection import catalogue
+from losslint.selection import Selection, catalogue
 from losslint.toolcodes import TOOL_CODES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,6 +91,11 @@ LL704 frozen-batchnorm-drifts warning
 LL801 unregistered-layers error
 LL802 stale-optimizer-parameters error
 LL803 frozen-after-backward warning
+LL811 tiny-output-init info
+LL812 early-stopping-without-patience info
+LL813 early-stopping-on-proxy info
+LL814 suspicious-learning-rate info
+LL815 partial-target-reconstruction info
 LL901 accelerate-double-scaling error
 LL902 deepspeed-double-scaling warning
 LL903 lightning-manual-scaling error
@@ -156,6 +161,17 @@ def outside(paths: list[Path], *rooms: str) -> list[Path]:
 def test_every_code_is_as_in_the_catalogue() -> None:
     found = [f"{entry.code} {entry.name} {entry.severity.label}" for entry in catalogue()]
     assert found == CATALOGUE.splitlines()
+
+
+def test_opinions_are_off_unless_they_are_selected() -> None:
+    everything, family = Selection(), Selection(("LL8",))
+    opinions = [rule for rule in rules() if not everything.reports(rule.code, rule.name)]
+    assert [rule.code for rule in opinions] == ["LL811", "LL812", "LL813", "LL814", "LL815"]
+    for rule in opinions:
+        assert "off unless it is selected" in rule.page
+        assert family.reports(rule.code, rule.name)
+        assert Selection(("ALL", rule.name)).reports(rule.code, rule.name)
+        assert not Selection(("LL8",), (rule.code,)).reports(rule.code, rule.name)
 
 
 def test_codes_and_names_are_unique() -> None:

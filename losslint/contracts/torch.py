@@ -116,6 +116,12 @@ PARAMETRIC_LAYERS = frozenset(WEIGHTED_LAYERS) | frozenset(
 )
 """Layers in `torch.nn` that have parameters."""
 
+USUAL_RATES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"), (1e-7, 1e-2)),
+    "SGD": (1e-6, 1.0),
+}
+"""Optimizer -> the lowest and the highest learning rate that is common with it: habits, no law."""
+
 SCHEDULERS = frozenset(
     "LambdaLR MultiplicativeLR StepLR MultiStepLR ConstantLR LinearLR ExponentialLR PolynomialLR CosineAnnealingLR"
     " SequentialLR ChainedScheduler CyclicLR OneCycleLR CosineAnnealingWarmRestarts".split()

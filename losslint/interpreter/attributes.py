@@ -162,7 +162,7 @@ def _is_one_frame(node: ir.Index) -> bool:
     return (
         len(parts) == 2
         and isinstance(parts[0], ir.Slice)
-        and isinstance(parts[1], ir.Const)
+        and isinstance(parts[1].operand if isinstance(parts[1], ir.Unary) else parts[1], ir.Const)
         and roles.is_sequence(path_of(node.value))
     )
 

@@ -52,6 +52,7 @@ _MODEL = re.compile(
 _ADVERSARY = re.compile(
     r"discriminator|adversar|critic|(^|_)gan(_|$)|(^|_)(fake|real)|(^|_)net_?[DG]$|^[DG]$|domain", re.IGNORECASE
 )
+_SEQUENCE = re.compile(r"(^|_)(images?|imgs?|frames?|videos?|clips?|sequences?|slices?|volumes?)$", re.IGNORECASE)
 _GET_BATCH = re.compile(r"(get|next|sample|load|fetch)_?\w*(batch|minibatch|data|samples?)$", re.IGNORECASE)
 
 
@@ -155,6 +156,12 @@ def is_meter(name: str) -> bool:
 def is_model(path: str) -> bool:
     """Whether a path reads like a model."""
     return bool(_MODEL.search(last(path)))
+
+
+@lru_cache(maxsize=8192)
+def is_sequence(path: str) -> bool:
+    """Whether a path reads like images in a row."""
+    return bool(_SEQUENCE.search(last(path)))
 
 
 @lru_cache(maxsize=8192)
