@@ -46,6 +46,7 @@ def finetune(model, loader):
 ## When it stays silent
 - `add_param_group`, or another optimizer, takes the new layer in.
 - Frozen on purpose: something that the optimizer holds still trains, a new head or one that was thawed.
+- A copy of the model is frozen: a teacher, or an average of the weights.
 - The model went through a function that is not in sight after it was frozen: it may have put adapters in.
 - Which parameters the optimizer was made with is not in sight.
 """

@@ -69,6 +69,9 @@ def related(first: str, second: str) -> bool:
 def set_requires_grad(world: World, receiver: Any, value: Any, node: ir.Node) -> None:
     """`parameter.requires_grad = value` and `model.requires_grad_(value)`; a value that is not in sight may thaw."""
     path = owner(receiver.path) if isinstance(receiver, (Unknown, Thing, Instance)) else ""
+    if any(related(path, copied) for copied in world.copied):
+        # the copy goes by the same path: which of the two is meant is not known
+        path = ""
     picked = bool(world.guards) and any(_assigns(statement, node) for statement in _blocks(world.guards[-1]))
     world.freezes.append(Freeze(node, path, value is False, not picked and bool(path), world.now()))
 
@@ -106,7 +109,8 @@ def frozen_at(world: World, model: str, time: int) -> Freeze | None:
             break
         if event.frozen and event.whole and is_inside(model, event.path):
             last = event
-        elif not event.frozen and (not event.path or related(model, event.path)):
+        elif not event.frozen:
+            # one object has many names: what is thawed anywhere may be a part of it
             last = None
     if last is None:
         return None

@@ -39,8 +39,9 @@ def output_inits(program: Program) -> Iterator[OutputInit]:
         output = _output_layer(program, model)
         for call, name, std in _draws(model.instance.cls.definition):
             layer = model.instance.attributes.get(name)
-            last = isinstance(layer, Thing) and output is not None and layer.data.get("node") is output
-            if last and not _sets_prior(model.instance.cls.definition, name):
+            if not isinstance(layer, Thing) or output is None or layer.data.get("node") is not output:
+                continue
+            if not _sets_prior(model.instance.cls.definition, name):
                 yield OutputInit(call, name, std, _inputs(layer))
 
 

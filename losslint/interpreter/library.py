@@ -416,6 +416,11 @@ def _trange(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Cal
     return RangeValue(tuple(args), node)
 
 
+def _copied(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
+    ev.world.copied.update(value.path for value in args if isinstance(value, (Unknown, Thing)))
+    return builtin.first(ev, args, kwargs, node)
+
+
 def _autograd_backward(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     """`torch.autograd.backward(losses)`; with gradients of the user's own the weights are not known."""
     losses = args[0] if args else kwargs.get("tensors")
@@ -458,7 +463,7 @@ _LIBRARY: dict[str, builtin.Handler] = {
     "deque": _deque,
     "partial": _partial,
     "trange": _trange,
-    "deepcopy": builtin.first,
+    "deepcopy": _copied,
     "chain": builtin.first,
     "islice": _islice,
     "count": _count,

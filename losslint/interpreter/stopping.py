@@ -43,8 +43,8 @@ def stops(program: Program) -> Iterator[Stop]:
     for block in (module.body, *(function.body for function in module.functions)):
         for loop in loops(block):
             if program.loop_role(loop).outer:
-                for statement in _own(loop.body):
-                    yield from _of_condition(statement)
+                for condition in _own(loop.body):
+                    yield from _of_condition(condition)
         for statement in statements(block):
             for node in walk(statement):
                 if isinstance(node, ir.Call) and roles.last(path_of(node.func)) in _CALLBACKS:

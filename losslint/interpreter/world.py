@@ -296,6 +296,8 @@ class World:
         """The layers that something was given while a model is built; None where none is."""
         self.freezes: list[Freeze] = []
         self.replacements: list[Replacement] = []
+        self.copied: set[str] = set()
+        """What was copied, by path: the copy has the same one."""
         self.handed: dict[str, list[int]] = {}
         """What functions out of sight were given, by path, and when; kept from the first freeze on."""
         self.unsynced: list[ir.Node] = []
