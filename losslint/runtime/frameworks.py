@@ -1,6 +1,6 @@
 """Contracts of the libraries that divide, gate or step: who does what, for the tiny world.
 
-Source of the facts: `losslint.contracts.frameworks`; tests run the same loops with the installed libraries.
+Source of the facts: `losslint.contracts.frameworks`, whose tests run the installed libraries.
 """
 
 from __future__ import annotations

@@ -71,7 +71,9 @@ def _asked(finding: Finding, text: str) -> tuple[Question, tuple[str, ...]]:
     unit = factor.unit if factor is not None else None
     words = factor.text if factor is not None else ""
     marks = benches.marks_of(finding)
-    return Question(benches.lines_of(finding), unit, words, marks, slicing.made(text, marks)), benches.window_names(finding, text)
+    elsewhere = any(step.path != finding.path for step in (*finding.trail, *finding.related))
+    question = Question(benches.lines_of(finding), unit, words, marks, slicing.made(text, marks), elsewhere)
+    return question, benches.window_names(finding, text)
 
 
 def _judge(
@@ -127,6 +129,8 @@ def _decided(
 
 def _unseen(claim: Claim, question: Question, answer: Answer, bench: Bench) -> str:
     """Why a law that holds does not take the finding back: what was measured is not what the finding speaks of."""
+    if question.elsewhere:
+        return "part of what the finding rests on lies in other files, which are out of reach"
     if claim.name.startswith("FIGURE") and (answer.figure is None or answer.figure.line not in question.lines):
         return "no figure on the lines of the finding was read"
     if question.unit is not None and question.unit.window and claim in GRADIENTS:

@@ -26,13 +26,14 @@ _NOTHING_TO_SCALE = "No inf checks were recorded for this optimizer"
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked of a bench: the finding's lines, its factor as a unit, that factor in words, the places that the
-    finding speaks of, and the names that statements there bind or fill."""
+    finding speaks of, the names that statements there bind or fill, and whether it rests on other files too."""
 
     lines: tuple[int, ...]
     unit: Unit | None
     words: str = ""
     marks: tuple[Range, ...] = ()
     names: frozenset[str] = frozenset()
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +144,23 @@ def gradient_scale(bench: Bench, question: Question) -> Answer:
 
 
 def _scale_holds(bench: Bench) -> bool:
-    """Whether the weight of a step depends neither on the window nor on the size of a batch nor on the AMP scale."""
-    reference = weight(bench.run(window=1))
-    others = [weight(bench.run(window=window)) for window in WINDOWS[1:]]
-    others.append(weight(bench.run(window=1, scale=2 * SCALE)))
-    others.append(weight(bench.run(window=1, batches=24)))
+    """Whether the weights of steps depend neither on the window nor on the size of a batch nor on the AMP scale."""
+    reference = _weights(bench.run(window=1))
+    others = [_weights(bench.run(window=window)) for window in WINDOWS[1:]]
+    others.append(_weights(bench.run(window=1, scale=2 * SCALE)))
+    others.append(_weights(bench.run(window=1, batches=24)))
     if bench.base.reductions <= {"mean", "batchmean"}:
-        others.append(weight(bench.run(window=1, batch_size=4)))
-    return all(same(other, reference) for other in others) and _positions_alike(bench)
+        others.append(_weights(bench.run(window=1, batch_size=4)))
+    alike = all(same(other.get(name), value) for other in others for name, value in reference.items())
+    return alike and _positions_alike(bench)
+
+
+def _weights(ledger: Ledger) -> dict[str, float | None]:
+    """The weight of all items in an ordinary step of each optimizer that sees a gradient."""
+    names = dict.fromkeys(step.optimizer for step in ledger.steps if step.fresh)
+    return {
+        name: weight(replace(ledger, steps=[step for step in ledger.steps if step.optimizer == name])) for name in names
+    }
 
 
 def _positions_alike(bench: Bench) -> bool:
@@ -177,13 +187,15 @@ def _any_scale(bench: Bench, question: Question) -> Answer:
 
 
 def _uneven_weights(bench: Bench) -> Answer:
-    """A weight that changes from batch to batch, whatever the factor."""
-    totals = [use.total for step in bench.base.steps for use in step.fresh if use.total]
-    if not totals:
+    """A weight that changes from batch to batch in the steps of one optimizer, whatever the factor."""
+    totals: dict[str, list[float]] = {}
+    for step in bench.base.steps:
+        totals.setdefault(step.optimizer, []).extend(use.total for use in step.fresh if use.total)
+    ratios = [max(own) / min(own) for own in totals.values() if own]
+    if not ratios:
         return nothing(Reason.NOT_REACHED, "no step sees a gradient")
-    ratio = max(totals) / min(totals)
-    if not same(ratio, 1.0):
-        return Answer(ratio, None, True, True, detail="the weight changes from batch to batch")
+    if not same(max(ratios), 1.0):
+        return Answer(max(ratios), None, True, True, detail="the weight changes from batch to batch")
     return Answer(1.0, None)
 
 
