@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -93,6 +93,19 @@ def read(file: Path) -> Baseline:
             raise BaselineError(f"{_shown(file)}: entry {number}: `path`, `code`, `statement` and `count` are expected")
         left[entry] += item["count"]
     return Baseline(file, left)
+
+
+def known_findings(findings: Sequence[Finding], files: Mapping[str, Path]) -> tuple[set[int], dict[Path, Baseline]]:
+    """The identities of the findings that the baselines hold, and the baselines with what is left of them.
+
+    `files` gives the baseline of a file by the name of the file. Raises `BaselineError`.
+    """
+    baselines = {file: read(file) for file in dict.fromkeys(files.values())}
+    known: set[int] = set()
+    for file, baseline in baselines.items():
+        here = [finding for finding in findings if files.get(finding.path) == file]
+        known |= set(map(id, here)) - set(map(id, baseline.unknown(here)))
+    return known, baselines
 
 
 def write(file: Path, findings: Iterable[Finding]) -> int:

@@ -21,6 +21,7 @@ from lsprotocol import types
 TRAIN = """\
 import torch
 from torch import nn
+from losslint.cli import main
 
 accum_steps = 4
 
@@ -159,6 +160,19 @@ async def test_configuration_is_read_again(tmp_path: Path) -> None:
         one.client.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams([change]))
         await one.pushed(config.as_uri(), [])
         await one.pushed(uri, [])
+
+
+@pytest.mark.asyncio
+async def test_what_the_baseline_holds_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(TRAIN)
+    baseline = tmp_path / "known.json"
+    main(["--isolated", f"--write-baseline={baseline}", str(tmp_path / "train.py")])
+    (tmp_path / "pyproject.toml").write_text('[tool.losslint]\nbaseline = "known.json"\n')
+    async with editor(tmp_path) as one:
+        uri = one.open("train.py", TRAIN)
+        await one.pushed(uri, [])
+        one.edit("train.py", TRAIN.replace("total += loss.item()", "total += 1 * loss.item()"))
+        await one.pushed(uri, ["LL202"])
 
 
 @pytest.mark.asyncio

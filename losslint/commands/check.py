@@ -283,11 +283,7 @@ def _without_known(options: argparse.Namespace, report: Report, found: Discovery
         return chosen.absolute() if chosen is not None else configs.of(Path(os.path.abspath(name)).parent).baseline
 
     files = {name: file for name in (file.name for file in report.files) if (file := file_of(name)) is not None}
-    baselines = {file: baseline.read(file) for file in dict.fromkeys(files.values())}
-    hidden: set[int] = set()
-    for file, known in baselines.items():
-        findings = [finding for finding in report.findings if files.get(finding.path) == file]
-        hidden |= set(map(id, findings)) - set(map(id, known.unknown(findings)))
+    hidden, baselines = baseline.known_findings(list(report.findings), files)
     # a run that was asked for less than the configuration wants finds less
     narrowed = options.select or options.ignore or options.min_severity
     if not narrowed:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from losslint.check import FileReport, Wishes, check, units
+from losslint.baseline import BaselineError, known_findings
+from losslint.check import FileReport, Report, Wishes, check, units
 from losslint.config import ConfigError, Configs, Problem
 from losslint.discovery import Discovery, Target, as_target, is_left_out
 from losslint.selection import SelectorError, normalise
@@ -73,7 +74,19 @@ def _findings(question: Question) -> Findings:
     except ConfigError as error:
         # the file of a finding that lies elsewhere has a broken configuration
         return Findings(problems=tuple({**problems, **dict.fromkeys(error.problems)}))
+    try:
+        report = _without_known(report, configs)
+    except BaselineError as error:
+        return Findings(report.files, tuple(problems), (str(error),))
     return Findings(report.files, tuple(problems))
+
+
+def _without_known(report: Report, configs: Configs) -> Report:
+    """The report without what the configured baselines hold, as on the command line. Raises `BaselineError`."""
+    chosen = {file.name: configs.of(Path(os.path.abspath(file.name)).parent).baseline for file in report.files}
+    files = {name: baseline for name, baseline in chosen.items() if baseline is not None}
+    hidden, _ = known_findings(list(report.findings), files)
+    return report.without(lambda finding: id(finding) in hidden)
 
 
 def _targets(question: Question, configs: Configs, problems: dict[Problem, None]) -> Iterator[Target]:
