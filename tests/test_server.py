@@ -18,10 +18,11 @@ pytest.importorskip("pytest_lsp", reason="the tests of the language server need 
 from editor import PROFILES, after, editor
 from lsprotocol import types
 
+from losslint.cli import main
+
 TRAIN = """\
 import torch
 from torch import nn
-from losslint.cli import main
 
 accum_steps = 4
 
