@@ -39,11 +39,16 @@ def reduced(reduction="mean"):
         return reduced() if name == "loss" else Anything()
     def __call__(self, *_, **__): return Anything()
     def __getitem__(self, _): return Anything()
-    def __iter__(self): return iter([type(self)() for _ in range({fields})])
+    def __iter__(self):  # as many parts as the caller takes it into
+        frame = sys._getframe(1)
+        operation, count = frame.f_code.co_code[frame.f_lasti : frame.f_lasti + 2]
+        return iter([type(self)() for _ in range(count if dis.opname[operation] == "UNPACK_SEQUENCE" else 2)])
     def __enter__(self): return self
     def __exit__(self, *_): return False
     def __eq__(self, _): return True
     __hash__ = object.__hash__
+    def weighted(self, other): return other if isinstance(other, torch.Tensor) else Anything()
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = weighted
 
 
 class Batch(Anything):
@@ -279,9 +284,9 @@ def _parts(
         sizes = [shape.batch_size if number % 2 else shape.batch_size // 4 for number in range(shape.batches)]
     taken = _taken(source, excerpt)
     text = "\n".join(_program(finding, claim, portrait, excerpt, source, measure, expected, taken))
-    noted, fields = _noted(claim), _fields(source)
+    noted = _noted(claim)
     lists = _lists(f"{noted}{text}")
-    head = _HEAD.format(window=shape.window, sizes=_sizes(sizes), fields=fields, lists=lists, noted=noted)
+    head = _HEAD.format(window=shape.window, sizes=_sizes(sizes), lists=lists, noted=noted)
     yield from (f"import {name}" for name in _MODULES if f"{name}." in f"{head}{text}")
     yield f"\n{_freed(head, taken)}{text}"
 
@@ -328,7 +333,7 @@ def _program(
 
 
 _LISTS = ("steps", "clips", "shown", "printed", "losses", "calls", "alive")
-_MODULES = ("contextlib", "re", "weakref")
+_MODULES = ("contextlib", "dis", "re", "sys", "weakref")
 
 
 def _lists(text: str) -> str:
@@ -371,22 +376,15 @@ def _sizes(sizes: list[int]) -> str:
     return repr(sizes)
 
 
-def _fields(source: str) -> int:
-    """Into how many parts the statements take a batch."""
-    found = [2]
-    for node in ast.walk(ast.parse(source)):
-        target = node.target if isinstance(node, ast.For) else None
-        if isinstance(target, ast.Tuple) and isinstance(node, ast.For):
-            inner = [one for one in target.elts if isinstance(one, ast.Tuple)]
-            called = isinstance(node.iter, ast.Call) and ast.unparse(node.iter.func).endswith(("enumerate", "zip"))
-            found += [len(one.elts) for one in inner] if called else [len(target.elts)]
-    return max(found)
-
-
 def _with_figure(source: str, portrait: Portrait, lines: Sequence[str]) -> str:
     """The statements with the figure handed to `show` on its way; raises `EmitError` where it is not among them."""
     curve = portrait.curve
-    line = lines[curve.line - 1] if curve is not None and 0 < curve.line <= len(lines) else None
-    if curve is None or line is None or line not in source.split("\n") or curve.label not in line:
+    # a call that shows it may go over several lines
+    near = lines[curve.line - 1 : curve.line + _MOST_LINES_OF_A_CALL] if curve is not None and curve.line > 0 else ()
+    line = next((line for line in near if curve is not None and curve.label in line), None)
+    if curve is None or line is None or line not in source.split("\n"):
         raise EmitError("the reported figure is not among the statements that a script can take over")
     return source.replace(line, f"show({curve.label})".join(line.split(curve.label, 1)), 1)
+
+
+_MOST_LINES_OF_A_CALL = 8

@@ -7,8 +7,11 @@ statements that touch gradients, that make or show the figure in question, and w
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
+from contextlib import suppress
 
 from losslint.runtime.ledger import Excerpt
 from losslint.runtime.slicing import BACKWARD, Entry, Outline, Program, is_lossy, last_name
@@ -25,9 +28,9 @@ _ATTRIBUTE = re.compile(r"self\.(\w+)")
 _NEVER = frozenset({"self", "cls"})
 
 
-def excerpt(program: Program, entry: Entry, lines: tuple[int, ...], window: int) -> Excerpt:
+def excerpt(program: Program, entry: Entry, lines: tuple[int, ...], window: int) -> Excerpt | None:
     """The statements of an entry that its finding on `lines` needs, and what has to be put in for the names that they
-    leave open. `window` is the number for the accumulation window."""
+    leave open. `window` is the number for the accumulation window. None where what is left does not parse."""
     tree = ast.parse(program.text)
     outline = Outline(tree)
     homes = _homes(outline, tree, entry)
@@ -38,6 +41,10 @@ def excerpt(program: Program, entry: Entry, lines: tuple[int, ...], window: int)
         if getattr(home, "name", "") == "__init__":
             keep.attributes(home)
     source = keep.source(homes, entry)
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return None
     bound = _bound_names(tree, source)
     open_names = sorted(name for name in _free_names(source) if name not in bound and name not in _NEVER)
     call, arguments = _call(outline, entry, homes)
@@ -157,6 +164,7 @@ class _Kept:
                 body = getattr(outer, "body", None)
                 if body:
                     self.lines |= set(range(outer.lineno, body[0].lineno)) or {outer.lineno}
+                self.lines |= {handler.lineno for handler in getattr(outer, "handlers", ())}
                 orelse = getattr(outer, "orelse", None)
                 if orelse and orelse[0].lineno <= statement.lineno:
                     self.lines |= set(range(body[-1].end_lineno + 1, orelse[0].lineno)) if body else set()
@@ -188,16 +196,34 @@ def _docstring(node: ast.ClassDef) -> set[int]:
 def _filled(source: str) -> str:
     """Bodies of which nothing was kept get a `pass`."""
     lines = source.splitlines()
+    heads = set(_heads(source))
     result: list[str] = []
     for place, line in enumerate(lines):
         result.append(line)
-        if not line.split("#")[0].rstrip().endswith(":") or line.lstrip().startswith("#"):
+        if place + 1 not in heads:
             continue
-        indent = len(line) - len(line.lstrip())
+        indents = (
+            len(lines[n]) - len(lines[n].lstrip()) for n in range(place, -1, -1) if _OPENS.match(lines[n].lstrip())
+        )
+        indent = next(indents, 0)
         following = lines[place + 1] if place + 1 < len(lines) else ""
         if len(following) - len(following.lstrip()) <= indent or not following.strip():
             result.append(" " * (indent + 4) + "pass")
     return "\n".join(result)
+
+
+_OPENS = re.compile(r"(async |def |class |if |elif |else\b|for |while |with |try\b|except\b|finally\b|match |case )")
+
+
+def _heads(source: str) -> Iterator[int]:
+    """The lines that end the head of a compound statement."""
+    last = ""
+    with suppress(tokenize.TokenError, IndentationError):
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.NEWLINE and last == ":":
+                yield token.start[0]
+            if token.type not in (tokenize.COMMENT, tokenize.NL):
+                last = token.string
 
 
 def _simple(home: ast.AST) -> Iterator[ast.stmt]:

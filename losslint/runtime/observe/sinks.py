@@ -97,7 +97,8 @@ class Sinks:
         if isinstance(value, str):
             self._read(f"{name}: {value}", sink)
         elif isinstance(value, (int, float)) or (isinstance(value, torch.Tensor) and value.numel() == 1):
-            self._keep(name, float(value), 0.0, sink)
+            number = value.detach() if isinstance(value, torch.Tensor) else value
+            self._keep(name, float(number), 0.0, sink)
 
     def _keep(self, name: str, value: float, precision: float, sink: str) -> None:
         after = len(self._recorder.run.micro_batches)
