@@ -21,7 +21,7 @@ def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...])
     if claim is Claim.FIGURE_LAST_BATCH and answer.figure is not None:
         bars = _in_report(answer.figure, bench)
     else:
-        bars = [*_bars(ledger, bench), *_without_step(ledger, bench)]
+        bars = [*_bars(ledger, bench, 2 if claim in _TAIL_CLAIMS else _MOST_STEPS), *_without_step(ledger, bench)]
     return Portrait(
         ledger.shape,
         answer.measured,
@@ -34,11 +34,11 @@ def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...])
     )
 
 
-def _bars(ledger: Ledger, bench: Bench) -> list[StepBars]:
+def _bars(ledger: Ledger, bench: Bench, most: int) -> list[StepBars]:
     """The first steps of a pass, and its last one where that is another kind of window."""
     right = _item_weight(bench)
     steps = [step for step in ledger.steps if (step.fresh or step.lost) and step.at <= ledger.first_pass]
-    shown = steps if len(steps) <= _MOST_STEPS else [*steps[: _MOST_STEPS - 1], steps[-1]]
+    shown = steps if len(steps) <= most else [*steps[: most - 1], steps[-1]]
     return [_bar(step, 1 + steps.index(step), right, ledger) for step in shown]
 
 
