@@ -75,10 +75,12 @@ def check(loop: Loop) -> Iterator[Draft]:
     if zeroing is None or any(laws.steps_without_gradients(loop)):
         return
     window = explain.window_name(loop)
+    gated = sum(other.node is zeroing.node for other in world.zeroings) <= len(world.steps)
+    when = "right before the last micro-batch of a window" if gated else "on every micro-batch"
     yield Draft(
         zeroing.node,
         Severity.ERROR,
-        f"gradients are set to zero on every micro-batch while the optimizer steps every `{window}`:"
+        f"gradients are set to zero {when} while the optimizer steps every `{window}`:"
         f" only the last micro-batch of a window counts{explain.in_numbers(loop, laws.OVER_WINDOW)}",
         explain.factor(loop, laws.OVER_WINDOW),
         explain.trail(loop, world.backwards[-1].steps),

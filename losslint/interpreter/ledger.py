@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -16,7 +16,7 @@ from losslint.interpreter.arithmetic import path_text
 from losslint.interpreter.program import Program, blocks
 from losslint.interpreter.reading import Reading, by_place, main_site, representative, site_total, split_of, step_in
 from losslint.interpreter.values import BATCHES, GRAPH, SAMPLES, Exact, Key, Loader, Site, Step
-from losslint.interpreter.world import Backward, Figure, OptimizerStep, Retained, World, Zeroing
+from losslint.interpreter.world import Backward, Contribution, Figure, OptimizerStep, Retained, World, Zeroing
 from losslint.lowering import ir
 
 
@@ -455,12 +455,36 @@ class Loop:
             if self._loses_its_own_pass(zeroing)
             and (zeroing.visit < 0 or world.visits[zeroing.visit].passage in passages)
         ]
-        if self.window is None or len(inside) < max(len(stepped), 2):
-            return None
-        if any(step.framework for step in world.steps):
+        if self.window is None or any(step.framework for step in world.steps):
             # an engine keeps gradients of its own
             return None
-        return inside[0]
+        if len(inside) >= max(len(stepped), 2) or self._zeroed_before_the_last(inside):
+            return inside[0]
+        return None
+
+    def _zeroed_before_the_last(self, inside: Sequence[Zeroing]) -> bool:
+        """Whether all steps after the first one of a pass see the micro-batch of their own iteration alone, because the
+        same backward's gradients of those before it were thrown away."""
+        world = self.high
+        pairs = [
+            (before, step)
+            for before, step in pairwise(world.steps)
+            if 0 <= before.visit < step.visit
+            and world.visits[before.visit].passage == world.visits[step.visit].passage
+        ]
+        return bool(pairs) and all(
+            step.fresh
+            and all(c.atom[1] == step.visit for c in step.fresh)
+            and any(
+                before.time < zeroing.time < step.time
+                and self._made_by(zeroing.lost) & self._made_by(step.fresh)
+                for zeroing in inside
+            )
+            for before, step in pairs
+        )
+
+    def _made_by(self, contributions: Iterable[Contribution]) -> set[ir.Node]:
+        return {self.high.backwards[contribution.backward].node for contribution in contributions}
 
     def _loses_its_own_pass(self, zeroing: Zeroing) -> bool:
         """At the start of an epoch a leftover of the last one is thrown away on purpose."""
