@@ -115,9 +115,10 @@ class _Judge:
     def _crash(self, error: str) -> None:
         """PyTorch itself refuses the program: the static side has to say that the scaler is misused."""
         self.checks += 1
-        if not self._found(frozenset({"LL304", "LL301", "LL402"}), Severity.WARNING):
-            # a scaler refuses to step where there are no gradients
-            self._missed(f"PyTorch raises {error}", "LL402" if self._steps_on_nothing() else "")
+        # a scaler refuses to step where there are no gradients: a step that is off its phase leaves none to the last
+        empty = frozenset({"LL402", "LL108"}) if self._steps_on_nothing() else frozenset()
+        if not self._found(frozenset({"LL304", "LL301", "LL402"}) | empty):
+            self._missed(f"PyTorch raises {error}", "LL402" if empty else "")
 
     def _steps_on_nothing(self) -> bool:
         ledgers = [ledger for fork in self.prediction.forks for ledger in fork.ledgers]

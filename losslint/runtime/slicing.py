@@ -315,7 +315,7 @@ def program(text: str, filename: str, wanted: Sequence[int], windows: Iterable[s
 
 
 def made(text: str, marks: Sequence[Range]) -> frozenset[str]:
-    """The names that the statements at some places bind, or whose methods they call."""
+    """The names that the statements at some places bind, or whose methods they call, and other names of the same."""
     found: set[str] = set()
     try:
         tree = ast.parse(text)
@@ -333,6 +333,10 @@ def made(text: str, marks: Sequence[Range]) -> frozenset[str]:
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             function = node.value.func
             found |= {last_name(function.value)} if isinstance(function, ast.Attribute) else set()
+    assignments = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+    for copy in sorted(assignments, key=lambda node: node.lineno):
+        if isinstance(copy.value, (ast.Name, ast.Attribute)) and last_name(copy.value) in found:
+            found |= {last_name(name) for target in copy.targets for name in _bound(target)}
     return frozenset(found - {"", "self"})
 
 
