@@ -56,25 +56,37 @@ def train(model, loader):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.findings import Law, Severity
+from losslint.interpreter import repairs
 from losslint.interpreter.ledger import Loop
+from losslint.lowering import ir
 from losslint.registry import Draft, Mark, Rule
+from losslint.remedies import Remedy, passed_to
 
 
 def check(loop: Loop) -> Iterator[Draft]:
     """A generator is gone through where it was gone through before."""
-    for node, (path, before) in loop.base.exhausted.items():
-        again = before is node
+    for node, stream in loop.base.exhausted.items():
+        before = stream.used
+        again = before is None or before is node
         yield Draft(
             node,
             Severity.ERROR,
-            f"the generator `{path}` is used up"
+            f"the generator `{stream.value.path}` is used up"
             + (": from the second time on nothing is left of it" if again else ": nothing is left of it here"),
             None,
-            [] if again else [Mark(before, "goes through the generator", "")],
+            [] if before is None or again else [Mark(before, "goes through the generator", "")],
             "keep the parameters in a list: `list(model.parameters())`",
+            remedies=partial(_remedies, loop, stream.made),
         )
+
+
+def _remedies(loop: Loop, made: ir.Node) -> Iterator[Remedy]:
+    statement = repairs.statement_of(loop, made)
+    if isinstance(statement, ir.Assign):
+        yield Remedy("keep the parameters in a list", (passed_to(statement.value, ("list",)),), always_safe=True)
 
 
 RULE = Rule(

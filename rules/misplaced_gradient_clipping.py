@@ -53,6 +53,7 @@ def train(model, loader):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
@@ -61,6 +62,7 @@ from losslint.interpreter.ledger import Loop
 from losslint.interpreter.world import World
 from losslint.lowering import ir
 from losslint.registry import Draft, Mark, Rule
+from losslint.remedies import Move, Remedy, Where
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -88,7 +90,12 @@ def check(loop: Loop) -> Iterator[Draft]:
             None,
             [Mark(world.steps[0].node, "the optimizer step", "")],
             "clip between backward and the optimizer step",
+            remedies=partial(_remedies, node, world.steps[0].node),
         )
+
+
+def _remedies(clip: ir.Node, step: ir.Node) -> Iterator[Remedy]:
+    yield Remedy("clip right before the optimizer steps", (Move(clip, Where.BEFORE, step),))
 
 
 def _is_useful(world: World, time: int) -> bool:

@@ -62,12 +62,15 @@ def train(model, loader, epochs, accum_steps=4):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Factor, Law, Severity
-from losslint.interpreter import explain, schedules
+from losslint.interpreter import explain, repairs, schedules
 from losslint.interpreter.ledger import Loop
+from losslint.lowering import ir
 from losslint.registry import Draft, Mark, Rule
+from losslint.remedies import Move, Remedy, Where
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -87,7 +90,12 @@ def check(loop: Loop) -> Iterator[Draft]:
             [Mark(schedule.horizon, "how long the schedule is", "")] if schedule.horizon is not None else [],
             "step the scheduler right after the optimizer, inside the same condition",
             related=[Mark(loop.high.steps[0].node, f"one step per {window} micro-batches", "")],
+            remedies=partial(_remedies, schedule.node, repairs.end_of_step(loop, loop.high)),
         )
+
+
+def _remedies(schedule: ir.Node, step: ir.Node) -> Iterator[Remedy]:
+    yield Remedy("step the scheduler right after the optimizer", (Move(schedule, Where.AFTER, step),), safe=False)
 
 
 RULE = Rule(

@@ -48,12 +48,14 @@ def train(model, loader):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.findings import Law, Severity
 from losslint.interpreter import roles
 from losslint.interpreter.ledger import Loop
 from losslint.lowering import ir
 from losslint.registry import Draft, Rule
+from losslint.remedies import Binding, Remedy, Rewrite
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -70,7 +72,12 @@ def check(loop: Loop) -> Iterator[Draft]:
                 None,
                 [],
                 f"call it: `{path}.{node.name}()`",
+                remedies=partial(_remedies, node),
             )
+
+
+def _remedies(node: ir.Attr) -> Iterator[Remedy]:
+    yield Remedy(f"call `{node.name}`", (Rewrite(node, (), ("()",), Binding.ATOM, Binding.ATOM),))
 
 
 RULE = Rule(

@@ -63,7 +63,7 @@ def call(ev: Evaluator, node: ir.Call, scope: Scope) -> Any:
         if ev.world.streams:
             streams.used(ev.world, func.name, [*args, *kwargs.values()], node)
         result = call_attribute(ev, receiver, func.name, args, kwargs, node, func.value)
-        return streams.given(ev.world, func.name, result) if not args else result
+        return streams.given(ev.world, func.name, result, node) if not args else result
     name = func.id if type(func) is ir.Name else ""
     callee = ev.lookup(name, scope) if name else ev.eval(func, scope)
     args, kwargs = arguments(ev, node, scope)

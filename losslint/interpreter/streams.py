@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from losslint.contracts.torch import CLIPPING
 from losslint.interpreter import roles
 from losslint.interpreter.values import Unknown
+from losslint.interpreter.world import Stream
 from losslint.lowering import ir
 
 if TYPE_CHECKING:
@@ -17,10 +18,10 @@ _GIVERS = frozenset({"parameters", "named_parameters", "buffers", "named_buffers
 _USERS = frozenset("list tuple set sorted sum any all max min dict".split()) | CLIPPING
 
 
-def given(world: World, name: str, result: Any) -> Any:
+def given(world: World, name: str, result: Any, node: ir.Node) -> Any:
     """The result of a call; what gives a generator is remembered as one that nobody has used."""
     if name in _GIVERS and type(result) is Unknown:
-        world.streams[id(result)] = (result, None)
+        world.streams[id(result)] = Stream(result, node, None)
     return result
 
 
@@ -36,10 +37,10 @@ def walked(world: World, value: Any, node: ir.Node) -> None:
     known = world.streams.get(id(value))
     if known is None:
         return
-    if known[1] is not None:
-        world.exhausted.setdefault(node, (known[0].path, known[1]))
+    if known.used is not None:
+        world.exhausted.setdefault(node, known)
     else:
-        world.streams[id(value)] = (known[0], node)
+        world.streams[id(value)] = known._replace(used=node)
 
 
 def materialised(world: World, name: str, result: Any) -> Any:

@@ -230,6 +230,14 @@ class Made(NamedTuple):
         return next((self.options[name] for name in names if name in self.options), None)
 
 
+class Stream(NamedTuple):
+    """A generator over parameters: the value, the call that `made` it, and the place that has `used` it up."""
+
+    value: Unknown
+    made: ir.Node
+    used: ir.Node | None
+
+
 class OutOfFuelError(Exception):
     """The run takes more statements than a tiny world may."""
 
@@ -286,10 +294,10 @@ class World:
         self.figures: list[Figure] = []
         self.loss_calls: dict[ir.Node, LossCall] = {}
         self.made: dict[str, Made] = {}
-        self.streams: dict[int, tuple[Unknown, ir.Node | None]] = {}
-        """Generators by identity, each with the place that used it up."""
-        self.exhausted: dict[ir.Node, tuple[str, ir.Node]] = {}
-        """Where a generator was gone through again: its path, and where that was done before."""
+        self.streams: dict[int, Stream] = {}
+        """Generators by identity."""
+        self.exhausted: dict[ir.Node, Stream] = {}
+        """Where a generator was gone through again, with the generator."""
         self.uncalled: dict[ir.Node, str] = {}
         """Methods that stand alone, without a call, with the path of what they belong to."""
         self.placed: list[Thing] | None = None
