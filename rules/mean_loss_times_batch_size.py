@@ -54,6 +54,8 @@ def train_epoch(model, loader, optimizer):
 ```
 
 ## When it stays silent
+- How the criterion reduces is not in sight, and its result is divided by the batch size first: after a sum the figure
+  is too large, after a mean it is right.
 - `Σ loss·n / Σ n`, as counters, a weighted meter (`update(loss, n)`) or two reduced tensors: the exact mean over
   samples, shown at info only.
 - `/ len(dataset)` of the split that the loader walks: the same divisor, known in advance.
@@ -65,6 +67,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+from losslint import units
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain, repairs
@@ -86,6 +89,8 @@ def check(loop: Loop) -> Iterator[Draft]:
         if reading.unit is None or reading.accumulated is None or not times or loop.is_summed(reading.site):
             continue
         if replace(reading.unit, window=0) == _TIMES_BATCH:
+            if _may_undo_a_division(loop, reading):
+                continue
             known = explain.is_certain([reading.site]) or reading.site.assumption == "a mean is assumed"
             yield _draft(loop, reading, explain.lowered(Severity.ERROR, known), "divided by the number of batches")
         elif reading.unit.is_one and reading.division is not None:
@@ -98,6 +103,12 @@ def check(loop: Loop) -> Iterator[Draft]:
 
 def _times_batch_size(reading: Reading) -> list[Step]:
     return [step for step in reading.steps if step.verb == "*" and step.kinds & BATCH]
+
+
+def _may_undo_a_division(loop: Loop, reading: Reading) -> bool:
+    """Whether the loss was divided by the batch size before, and may have been a mean already: then only its gradient
+    is too small."""
+    return reading.site.reduction is None and loop.loss_weight(reading.site.node).denominator % units.BATCH == 0
 
 
 def _draft(loop: Loop, reading: Reading, severity: Severity, what: str) -> Draft:

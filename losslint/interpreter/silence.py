@@ -78,5 +78,5 @@ def open_readings(loop: Loop) -> Iterator[tuple[Reading, str]]:
             yield reading, "the loader is not in sight"
         elif reading.site.evidence < 3 and reading.site.reduction is None:
             yield reading, "how the criterion reduces is not in sight"
-        elif loop.window is not None and loop.gradient_exponent != 0:
+        elif loop.window is not None and (loop.gradient_exponent != 0 or loop.zeroed_inside is not None):
             yield reading, "the gradient law is broken first: what the loss is, is open"
