@@ -469,15 +469,13 @@ class Loop:
         pairs = [
             (before, step)
             for before, step in pairwise(world.steps)
-            if 0 <= before.visit < step.visit
-            and world.visits[before.visit].passage == world.visits[step.visit].passage
+            if 0 <= before.visit < step.visit and world.visits[before.visit].passage == world.visits[step.visit].passage
         ]
         return bool(pairs) and all(
             step.fresh
             and all(c.atom[1] == step.visit for c in step.fresh)
             and any(
-                before.time < zeroing.time < step.time
-                and self._made_by(zeroing.lost) & self._made_by(step.fresh)
+                before.time < zeroing.time < step.time and self._made_by(zeroing.lost) & self._made_by(step.fresh)
                 for zeroing in inside
             )
             for before, step in pairs
