@@ -136,6 +136,8 @@ class _Judge:
         fork = self.prediction.forks[found.index(best)]
         if fork.silent:
             self.silent.append(fork.silent[0])
+        elif not any(_is_of(fork, measured.flags) for fork in self.prediction.forks):
+            self.silent.append("this combination of conditions is not tried: each is turned alone")
         else:
             self.wrong.append(f"ledger{_flags(measured)}: {best[0]}")
 
@@ -220,6 +222,11 @@ def _differences(fork: Fork, worlds: Sequence[World]) -> Iterator[str]:
         where = f"k={world.window}, {world.shape.batches} batches"
         yield from (f"{where}: {text}" for text in _steps(ledger, world))
         yield from (f"{where}: {text}" for text in _figures(ledger, world))
+
+
+def _is_of(fork: Fork, flags: dict[str, bool]) -> bool:
+    """Whether nothing was decided in a fork that the flags of a run contradict."""
+    return all(flags.get(name, so) == so for name, so in fork.decisions.items())
 
 
 def _same_world(ledger: Ledger, world: World) -> bool:

@@ -59,6 +59,8 @@ class Fork:
     silent: tuple[str, ...]
     open_figures: tuple[tuple[int, str], ...]
     open_tail: tuple[str, ...]
+    decisions: dict[str, bool]
+    """What was decided about conditions that are not known, by the last name in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,13 @@ def predict(text: str, scale: float) -> Prediction:
     home = project_of(ProjectRoots(()))
     loops = Explorer(Program(home, home.add(source))).explore()
     forks = tuple(
-        Fork(tuple(_ledgers(loop, scale)), silence.reasons(loop), _open(loop), silence.tail_reasons(loop))
+        Fork(
+            tuple(_ledgers(loop, scale)),
+            silence.reasons(loop),
+            _open(loop),
+            silence.tail_reasons(loop),
+            {str(key[-1] if isinstance(key, tuple) else key).split(".")[-1]: so for key, so in loop.decisions.items()},
+        )
         for loop in loops
     )
     return Prediction(forks, analysis.findings, analysis.notes)

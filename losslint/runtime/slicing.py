@@ -335,9 +335,16 @@ def made(text: str, marks: Sequence[Range]) -> frozenset[str]:
             found |= {last_name(function.value)} if isinstance(function, ast.Attribute) else set()
     assignments = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
     for copy in sorted(assignments, key=lambda node: node.lineno):
-        if isinstance(copy.value, (ast.Name, ast.Attribute)) and last_name(copy.value) in found:
+        if last_name(_read(copy.value)) in found:
             found |= {last_name(name) for target in copy.targets for name in _bound(target)}
     return frozenset(found - {"", "self"})
+
+
+def _read(value: ast.expr) -> ast.expr:
+    """What a plain read reads: `total` of `total`, and of `total.item()`."""
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and not value.args:
+        return value.func.value
+    return value if isinstance(value, (ast.Name, ast.Attribute)) else ast.Constant(None)
 
 
 def _agreed(places: list[Place]) -> list[Place]:
