@@ -89,12 +89,12 @@ def check(loop: Loop) -> Iterator[Draft]:
         first = found.get(min(found, default=0))
         if first is not None and first.kind != "train":
             continue
-        stuck = next(
-            ((number, event) for number, event in found.items() if event is not None and event.kind == "eval"), None
-        )
-        if stuck is None:
+        # in what mode a later call of the same function finds the model is its caller's business
+        own = [number for number, time in passes.items() if not any(call < time for call in world.calls[1:])]
+        stuck = [(number, event) for number in own if (event := found[number]) is not None and event.kind == "eval"]
+        if not stuck:
             continue
-        number, event = stuck
+        number, event = stuck[0]
         backward = next(b for b in world.backwards if world.visits[b.visit].passage == number)
         place = next((site.node for site, _ in backward.weights), backward.node)
         yield Draft(

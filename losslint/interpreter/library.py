@@ -456,6 +456,7 @@ _LIBRARY: dict[str, builtin.Handler] = {
     ),
     "autocast": _context,
     "scale_loss": _scale_loss,
+    "is_grad_enabled": lambda ev, args, kwargs, node: ev.world.no_grad == 0,
     "get_world_size": _world_size,
     "all_reduce": _all_reduce,
     "defaultdict": _counter,
