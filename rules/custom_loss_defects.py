@@ -77,6 +77,7 @@ def train(model, loader):
 ## When it stays silent
 - A weight that is one number for the whole batch.
 - A clamp, or an epsilon, in the logarithm or in what it is taken of.
+- A class that calls `backward` itself and hangs cached gradients on what it returns.
 - A `forward` that is detached in one of its modes only, or that returns a float beside the loss.
 - What the formula is meant to be: a weight on the wrong class is as valid a formula as one on the right class.
 """
@@ -96,6 +97,8 @@ _REDUCED = {
     "focal": "the focal factor is computed of the batch's mean: it is the same for easy and for hard samples",
 }
 
+_GRADIENTS = frozenset({"backward", "register_hook"})
+
 
 def examine(program: Program) -> Iterator[Draft]:
     """What is wrong with each loss class of the module."""
@@ -105,7 +108,9 @@ def examine(program: Program) -> Iterator[Draft]:
 
 def _defects(program: Program, criterion: criteria.Criterion) -> Iterator[Draft]:
     text = criteria.Text(criterion.forward)
-    cut = criteria.detached(criteria.runs(program, criterion))
+    # a class that calls backward itself caches gradients, and hangs them on what it returns
+    own = not criterion.cls.facts.calls.isdisjoint(_GRADIENTS)
+    cut = None if own else criteria.detached(criteria.runs(program, criterion))
     if cut is not None:
         words = "a new tensor" if cut.kind == "rewrapped" else laws.words_of(cut)
         yield _draft(cut.node, f"`forward` returns {words}: no gradient leaves this loss", "return the loss itself")

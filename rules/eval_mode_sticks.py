@@ -87,7 +87,7 @@ def check(loop: Loop) -> Iterator[Draft]:
     for model in modes.trained_models(loop):
         found = {number: modes.mode_at(world, model, time) for number, time in passes.items()}
         first = found.get(min(found, default=0))
-        if first is not None and first.kind != "train":
+        if (first is not None and first.kind != "train") or modes.is_made_anew(loop, model):
             continue
         # in what mode a later call of the same function finds the model is its caller's business
         own = [number for number, time in passes.items() if not any(call < time for call in world.calls[1:])]

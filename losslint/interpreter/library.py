@@ -368,6 +368,10 @@ def _world_size(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir
     return Number(units.PROCESSES, PROCESSES, "world_size")
 
 
+def _gradients_on(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> bool:
+    return ev.world.no_grad == 0
+
+
 def _all_reduce(ev: Evaluator, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     """In place: the sum over processes, each of which holds a mean of its own."""
     value = args[0] if args else None
@@ -456,7 +460,7 @@ _LIBRARY: dict[str, builtin.Handler] = {
     ),
     "autocast": _context,
     "scale_loss": _scale_loss,
-    "is_grad_enabled": lambda ev, args, kwargs, node: ev.world.no_grad == 0,
+    "is_grad_enabled": _gradients_on,
     "get_world_size": _world_size,
     "all_reduce": _all_reduce,
     "defaultdict": _counter,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from losslint.interpreter.roles import last
 from losslint.interpreter.world import Event, World
 
 if TYPE_CHECKING:
@@ -36,3 +37,11 @@ def training_passes(world: World) -> dict[int, int]:
     for backward in world.backwards:
         passes.setdefault(world.visits[backward.visit].passage, backward.time)
     return passes
+
+
+def is_made_anew(loop: Loop, model: str) -> bool:
+    """Whether a method other than the constructor assigns the attribute that holds a model: what it holds later may
+    be another one."""
+    name = last(model) if "." in model else ""
+    functions = loop.program.module.functions
+    return any(name in function.facts.assigned and function.name != "__init__" for function in functions if name)
