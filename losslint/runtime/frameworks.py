@@ -14,7 +14,8 @@ import torch
 from losslint.runtime.things import MODEL, Thing
 
 if TYPE_CHECKING:
-    from losslint.runtime.world import Loader, Optimizer, World
+    from losslint.runtime.objects import Loader, Optimizer
+    from losslint.runtime.world import World
 
 
 class Accelerator:
@@ -39,8 +40,8 @@ class Accelerator:
 
     def prepare(self, *things: Any, **options: Any) -> Any:
         """The same objects; optimizers, schedulers and loaders from here on follow the accelerator."""
-        from losslint.runtime.libraries import Scheduler
-        from losslint.runtime.world import Loader, Optimizer
+        from losslint.runtime.objects import Loader, Optimizer
+        from losslint.runtime.schedulers import Scheduler
 
         for thing in things:
             if isinstance(thing, (Optimizer, Scheduler)):
@@ -86,7 +87,7 @@ class Accelerator:
 
     def gather(self, value: Any) -> Any:
         """The same on one process, moved by what another one has."""
-        from losslint.runtime.libraries import collective
+        from losslint.runtime.calls import collective
 
         return collective(self.world, value)
 

@@ -15,13 +15,16 @@ from typing import Any
 import torch
 
 from losslint.runtime import things
+from losslint.runtime.bases import Module
 from losslint.runtime.frameworks import Engine, lightning
 from losslint.runtime.ledger import Ledger
-from losslint.runtime.libraries import Bar, Builtins, Module, Scheduler
+from losslint.runtime.libraries import Builtins
+from losslint.runtime.objects import Loader, Optimizer, Scaler
 from losslint.runtime.roles import Criterion, known_role
+from losslint.runtime.schedulers import Scheduler
 from losslint.runtime.slicing import HOOK, Entry, Names, Program, is_lossy
 from losslint.runtime.things import ANY, DATA, DATASET, MASK, MODEL, OUT, Guess, Thing
-from losslint.runtime.world import Enough, Loader, Optimizer, Scaler, Settings, World
+from losslint.runtime.world import Enough, Settings, World
 
 _MOST_ROUNDS = 3
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -556,6 +559,3 @@ def _argument(parameter: inspect.Parameter, hooks: Hooks) -> Any:
     if isinstance(default, (int, float)) and isinstance(known, int) and not isinstance(known, Guess):
         return known if known else default
     return default
-
-
-__all__ = ["Bar", "Hooks", "run"]

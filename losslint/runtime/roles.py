@@ -188,7 +188,7 @@ def _accelerator(one: World) -> Any:
 
 
 def _scheduler() -> Any:
-    from losslint.runtime.libraries import Scheduler
+    from losslint.runtime.schedulers import Scheduler
 
     return Scheduler()
 
@@ -200,7 +200,7 @@ def _fabric(one: World) -> Any:
 
 
 def _loader(one: World, name: str) -> Any:
-    from losslint.runtime.world import Loader
+    from losslint.runtime.objects import Loader
 
     return one.loaders.setdefault(name, Loader(one, name))
 
