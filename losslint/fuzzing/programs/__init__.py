@@ -1,0 +1,1 @@
+"""Writes programs, one axis of their making in each file."""
