@@ -14,8 +14,9 @@ import torch
 
 from losslint.findings import Finding, Range
 from losslint.runtime import machine, slicing
+from losslint.runtime.entries import Entry
 from losslint.runtime.ledger import FigureRow, Ledger, Shape, StepRow
-from losslint.runtime.slicing import Entry, Program
+from losslint.runtime.slicing import Program
 from losslint.runtime.world import Settings
 
 STANDARD = Shape(window=4, batches=12, batch_size=8, last_batch=8, epochs=2)

@@ -10,7 +10,7 @@ import torch
 from losslint.contracts import torch as contract
 from losslint.runtime import roles
 from losslint.runtime.objects import Loader
-from losslint.runtime.slicing import is_lossy
+from losslint.runtime.outline import is_lossy
 from losslint.runtime.things import ANY, DATA, DATASET, DETACHED, MODEL, OUT, Guess, Thing, batch_of, kind_of
 from losslint.runtime.world import World
 

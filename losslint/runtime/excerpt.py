@@ -13,8 +13,10 @@ import tokenize
 from collections.abc import Iterator
 from contextlib import suppress
 
+from losslint.runtime.entries import Entry
 from losslint.runtime.ledger import Excerpt
-from losslint.runtime.slicing import BACKWARD, Entry, Outline, Program, is_lossy, last_name
+from losslint.runtime.outline import BACKWARD, Outline, is_lossy, last_name
+from losslint.runtime.slicing import Program
 
 _SCALER = re.compile(r"scaler", re.I)
 _ROLES = (

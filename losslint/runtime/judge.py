@@ -17,9 +17,10 @@ from losslint.findings import Finding, Outcome, Reason, Verdict
 from losslint.registry import rules
 from losslint.runtime import bench as benches
 from losslint.runtime import slicing
+from losslint.runtime.answers import Answer, Question
 from losslint.runtime.bench import Bench
 from losslint.runtime.ledger import Portrait
-from losslint.runtime.measures import GRADIENTS, MEASURES, Answer, Question, reached
+from losslint.runtime.measures import GRADIENTS, MEASURES, reached
 from losslint.runtime.portrait import portrait
 from losslint.runtime.slicing import Program
 

@@ -16,13 +16,16 @@ import torch
 
 from losslint.runtime import things
 from losslint.runtime.bases import Module
+from losslint.runtime.entries import Entry
 from losslint.runtime.frameworks import Engine, lightning
+from losslint.runtime.instrument import HOOK, Names
 from losslint.runtime.ledger import Ledger
 from losslint.runtime.libraries import Builtins
 from losslint.runtime.objects import Loader, Optimizer, Scaler
+from losslint.runtime.outline import is_lossy
 from losslint.runtime.roles import Criterion, known_role
 from losslint.runtime.schedulers import Scheduler
-from losslint.runtime.slicing import HOOK, Entry, Names, Program, is_lossy
+from losslint.runtime.slicing import Program
 from losslint.runtime.things import ANY, DATA, DATASET, MASK, MODEL, OUT, Guess, Thing
 from losslint.runtime.world import Enough, Settings, World
 

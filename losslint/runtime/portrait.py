@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from losslint.claims import Claim
+from losslint.runtime.answers import Answer
 from losslint.runtime.bench import Bench, representative, steady
 from losslint.runtime.excerpt import excerpt
 from losslint.runtime.ledger import UNEVEN_LAST, BatchUse, Curve, FigureRow, Ledger, Portrait, StepBars, StepRow
-from losslint.runtime.measures import Answer
 from losslint.runtime.world import falling
 
 _MOST_STEPS = 3

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from losslint.runtime.slicing import is_lossy
+from losslint.runtime.outline import is_lossy
 
 if TYPE_CHECKING:
     from losslint.runtime.world import Batch, World

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
+from losslint.runtime.instrument import HOOK
 from losslint.runtime.ledger import BatchUse, Event, FigureRow, Ledger, StepRow
 from losslint.runtime.ledger import Shape as WorldShape
 from losslint.runtime.objects import Loader, Optimizer, Scaler
-from losslint.runtime.slicing import HOOK
 from losslint.runtime.things import DATA, DETACHED, OUT, Thing, batch_of
 
 CAPACITY = 2048
