@@ -60,30 +60,36 @@ from functools import partial
 
 from losslint.findings import Law, Severity
 from losslint.interpreter import repairs
+from losslint.interpreter.arithmetic import path_text
 from losslint.interpreter.ledger import Loop
+from losslint.interpreter.world import Stream
 from losslint.lowering import ir
 from losslint.registry import Draft, Mark, Rule
 from losslint.remedies import Remedy, passed_to
 
 
 def check(loop: Loop) -> Iterator[Draft]:
-    """A generator is gone through where it was gone through before."""
-    for node, stream in loop.base.exhausted.items():
+    """A generator is gone through where it was gone through before: one finding for each generator."""
+    places: dict[ir.Expr, list[tuple[ir.Node, Stream]]] = {}
+    for place, stream in loop.base.exhausted.items():
+        places.setdefault(stream.made, []).append((place, stream))
+    for made, ((node, stream), *later) in places.items():
         before = stream.used
         again = before is None or before is node
         yield Draft(
             node,
             Severity.ERROR,
-            f"the generator `{stream.value.path}` is used up"
+            f"the generator `{path_text(made)}` is used up"
             + (": from the second time on nothing is left of it" if again else ": nothing is left of it here"),
             None,
             [] if before is None or again else [Mark(before, "goes through the generator", "")],
             "keep the parameters in a list: `list(model.parameters())`",
-            remedies=partial(_remedies, loop, stream.made),
+            related=[Mark(place, "nothing is left of it here either", "") for place, _ in later],
+            remedies=partial(_remedies, loop, made),
         )
 
 
-def _remedies(loop: Loop, made: ir.Node) -> Iterator[Remedy]:
+def _remedies(loop: Loop, made: ir.Expr) -> Iterator[Remedy]:
     statement = repairs.statement_of(loop, made)
     if isinstance(statement, ir.Assign):
         yield Remedy("keep the parameters in a list", (passed_to(statement.value, ("list",)),), always_safe=True)

@@ -19,6 +19,7 @@ from losslint.interpreter.values import (
     TOKENS,
     WINDOW,
     Atom,
+    Cut,
     Exact,
     Key,
     Linear,
@@ -363,7 +364,12 @@ def _sum(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Node) -> Any:
     if number(ev, other) is None and not isinstance(other, (Unknown, type(None))):
         return Unknown("sum", varies=True, tainted=True)
     # a number, or another term of the loss: the weights of what is followed stay
-    notes = form.notes if number(ev, other) is not None or other is None else form.notes | {"another term"}
+    notes = form.notes
+    if number(ev, other) is None and other is not None:
+        if not ev.world.no_grad:
+            # the other term may well be in the graph: that this one left it says nothing about the sum
+            notes = frozenset(note for note in notes if type(note) is not Cut)
+        notes = notes | {"another term"}
     return Linear(form.weights, form.steps, ev.world.state_of_result(form.state), form.vector, notes)
 
 
@@ -532,6 +538,8 @@ def path_text(node: ir.Expr) -> str:
         return f"{path_text(node.value)}.{node.name}"
     if isinstance(node, ir.Index):
         return f"{path_text(node.value)}[…]"
+    if isinstance(node, ir.Call):
+        return f"{path_text(node.func)}({'…' if node.arguments else ''})"
     return "…"
 
 

@@ -69,7 +69,8 @@ def call(ev: Evaluator, node: ir.Call, scope: Scope) -> Any:
     args, kwargs = arguments(ev, node, scope)
     if ev.world.placed is not None:
         models.note_placed(ev.world.placed, None, [*args, *kwargs.values()])
-    if ev.world.streams:
+    if ev.world.streams and type(callee) not in (ClassValue, Closure):
+        # what the program itself defines is followed: its body says whether it goes through what it is given
         streams.used(ev.world, name, [*args, *kwargs.values()], node)
     if callee is MISSING:
         result = builtin.call_builtin(ev, name, args, kwargs, node)

@@ -249,7 +249,7 @@ def dead_backwards(loop: Loop, kinds: Callable[[Cut], bool]) -> Iterator[tuple[D
     alive = {backward.node for fork in (loop, *loop.siblings) for backward in fork.base.backwards}
     seen: set[ir.Node] = set()
     for dead in loop.base.dead_backwards:
-        if dead.node in alive or dead.node in seen or not dead.cuts or "another term" in dead.notes:
+        if dead.node in alive or dead.node in seen or not dead.cuts:
             continue
         seen.add(dead.node)
         cut = graph.first(dead.cuts)

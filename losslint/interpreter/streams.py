@@ -18,7 +18,7 @@ _GIVERS = frozenset({"parameters", "named_parameters", "buffers", "named_buffers
 _USERS = frozenset("list tuple set sorted sum any all max min dict".split()) | CLIPPING
 
 
-def given(world: World, name: str, result: Any, node: ir.Node) -> Any:
+def given(world: World, name: str, result: Any, node: ir.Expr) -> Any:
     """The result of a call; what gives a generator is remembered as one that nobody has used."""
     if name in _GIVERS and type(result) is Unknown:
         world.streams[id(result)] = Stream(result, node, None)

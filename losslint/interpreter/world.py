@@ -234,7 +234,7 @@ class Stream(NamedTuple):
     """A generator over parameters: the value, the call that `made` it, and the place that has `used` it up."""
 
     value: Unknown
-    made: ir.Node
+    made: ir.Expr
     used: ir.Node | None
 
 
