@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ pytest.importorskip("torch", reason="the verifier needs torch: `pip install loss
 
 import torch
 
-from losslint.findings import Finding, Outcome, Reason
+from losslint.findings import Factor, Finding, Outcome, Range, Reason, TrailStep
 from losslint.runtime import bench, judge
 from losslint.runtime.bench import Bench
+from losslint.units import Unit
 
 LOOP = """
 import torch
@@ -87,6 +89,39 @@ def test_a_law_that_holds_refutes() -> None:
     assert verdict.outcome is Outcome.REFUTED
     assert verdict.measured == pytest.approx(1)
     assert verdict.predicted == 4
+
+
+def test_a_list_that_is_returned_shows_the_figures_in_it() -> None:
+    text = LOOP.format(scale="")
+    text = text.replace("criterion(model(x), y)", "halved(criterion(model(x), y), accum_steps)")
+    text = text.replace("    total = 0.0\n", "    history = []\n").replace("        total += loss.item()\n", "")
+    text = text.replace("    return total / len(loader)", "    history.append(loss.item())\n    return history")
+    text = text.replace("def train(", "def halved(loss, parts):\n    return loss / parts\n\ndef train(")
+    found = [f for f in findings_of(Path("train.py"), text) if f.code == "LL202"]
+    last = max(found, key=lambda f: f.range.start_line)
+    assert "return history" in text.splitlines()[last.range.start_line - 1]
+    verdict = judge.verify(last, text, Path("train.py"))
+    assert verdict.outcome is Outcome.CONFIRMED
+    assert verdict.measured == pytest.approx(1 / 4)
+
+
+def test_a_figure_that_a_trail_only_leads_over_does_not_refute() -> None:
+    text = LOOP.format(scale="")
+    other = finding(LOOP.format(scale=" / accum_steps"), "LL202")
+    lines = text.splitlines()
+    silent = next(number for number, line in enumerate(lines, 1) if "def train" in line)
+    shown = Range(len(lines), 5, len(lines), len(lines[-1]))
+    # a finding on a line without a figure, whose trail leads over the line that has one
+    claimed = replace(
+        other,
+        range=Range(silent, 1, silent, 2),
+        factor=Factor("× len(loader)", None, Unit(batches=1)),
+        trail=(TrailStep(other.path, shown, "the mean", "loss"),),
+        related=(),
+    )
+    verdict = judge.verify(claimed, text, Path("train.py"))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.reason is Reason.NOT_REACHED
 
 
 def test_a_window_that_is_not_the_worlds_does_not_refute() -> None:

@@ -5,6 +5,7 @@ Runs in the worker: imports torch. The three entries are `verify`, `holds` and `
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -19,10 +20,12 @@ from losslint.runtime import bench as benches
 from losslint.runtime import slicing
 from losslint.runtime.answers import Answer, Question
 from losslint.runtime.bench import Bench
-from losslint.runtime.ledger import Portrait
+from losslint.runtime.ledger import FigureRow, Portrait
 from losslint.runtime.measures import GRADIENTS, MEASURES, reached
 from losslint.runtime.portrait import portrait
 from losslint.runtime.slicing import Program
+
+_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 def verify(finding: Finding, text: str, path: Path, device: str = "cpu") -> Verdict:
@@ -132,13 +135,21 @@ def _unseen(claim: Claim, question: Question, answer: Answer, bench: Bench) -> s
     """Why a law that holds does not take the finding back: what was measured is not what the finding speaks of."""
     if question.elsewhere:
         return "part of what the finding rests on lies in other files, which are out of reach"
-    if claim.name.startswith("FIGURE") and (answer.figure is None or answer.figure.line not in question.lines):
+    if claim.name.startswith("FIGURE") and not _is_its_own(answer.figure, question):
         return "no figure on the lines of the finding was read"
     if question.unit is not None and question.unit.window and claim in GRADIENTS:
         steps = benches.steady(bench.base)
         if not steps or len(steps[0].fresh) != bench.settings.shape.window:
             return "the loop's window is not the one of the world"
     return ""
+
+
+def _is_its_own(figure: FigureRow | None, question: Question) -> bool:
+    """Whether a figure is the one that a finding is about, and not one that its trail only leads over."""
+    if figure is None:
+        return False
+    own = question.marks[0]
+    return own.start_line <= figure.line <= own.end_line or bool(question.names & set(_NAME.findall(figure.text)))
 
 
 def _verdict(outcome: Outcome, answer: Answer, bench: Bench, reason: Reason | None, *, device: str) -> Verdict:

@@ -30,6 +30,8 @@ from losslint.runtime.things import ANY, DATA, DATASET, MASK, MODEL, OUT, Guess,
 from losslint.runtime.world import Enough, Settings, World
 
 _MOST_ROUNDS = 3
+_MOST_SHOWN = 64
+"""Elements of a list that are looked at where it is shown."""
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _PLACE = re.compile(r"^(batch|i|it|iter|step|iteration)(_?(idx|index|id|nb|num|no))?$")
 """Parameters that hold the place of a batch in its pass."""
@@ -39,6 +41,9 @@ class Hooks:
     """What the instrumented code asks of the world."""
 
     failure = Exception
+
+    def entered(self, namespace: dict[str, Any], instance: Any, arguments: dict[str, Any]) -> None:
+        """The entry is about to be called: on what, and with what."""
 
     def __init__(self, world: World, program: Program) -> None:
         self.world, self.program = world, program
@@ -258,9 +263,11 @@ class Hooks:
         """A value that is shown, stored or returned."""
         parts = value.items() if type(value) is dict else [("", value)]
         for name, part in parts:
-            number = _figure(part)
-            if number is not None and not self.cut:
-                self.world.figure(key, str(name), number)
+            # the figures of several passes, kept in a list, are figures one by one
+            for one in part[:_MOST_SHOWN] if type(part) is list else [part]:
+                number = _figure(one)
+                if number is not None and not self.cut:
+                    self.world.figure(key, str(name), number)
         return value
 
     # ------------------------------------------------------------ failures
@@ -360,11 +367,18 @@ def known_name(hooks: Hooks, name: str) -> Any:
 
 
 def run(
-    program: Program, code: CodeType, entry: Entry, settings: Settings, device: torch.device, rounds: int = 1
+    program: Program,
+    code: CodeType,
+    entry: Entry,
+    settings: Settings,
+    device: torch.device,
+    rounds: int = 1,
+    made: Callable[[World, Program], Hooks] = Hooks,
 ) -> Ledger:
-    """Runs one entry. What stopped it is in the ledger's `failure`; a `BaseException` of the user's escapes."""
+    """Runs one entry with hooks that are `made`. What stopped it is in the ledger's `failure`; a `BaseException` of the
+    user's escapes."""
     world = World(settings, device)
-    hooks = Hooks(world, program)
+    hooks = made(world, program)
     world.roles = _roles(hooks)
     things.enter(world)
     namespace: dict[str, Any] = {
@@ -459,15 +473,18 @@ def _attribute(hooks: Hooks) -> Callable[[Any, str], Any]:
 
 
 def _call(entry: Entry, namespace: dict[str, Any], hooks: Hooks, rounds: int) -> None:
+    hooks.entered(namespace, None, {})
     if entry.kind == "module":
         return
     world = hooks.world
+    instance = None
     if entry.kind == "function":
         function = namespace.get(entry.name)
     else:
         owner = _derived(namespace, namespace.get(entry.owner), entry.name)
         instance = _instance(owner, hooks)
         if entry.kind == "lightning":
+            hooks.entered(namespace, instance, {})
             for _ in range(rounds):
                 loader = world.loaders.setdefault("train", Loader(world, "train"))
                 lightning(world, instance, loader, world.settings.shape.window)
@@ -476,9 +493,10 @@ def _call(entry: Entry, namespace: dict[str, Any], hooks: Hooks, rounds: int) ->
     if not callable(function):
         return
     arguments, options = _arguments(function, hooks)
+    names = [parameter.name for parameter in _parameters(function)]
+    hooks.entered(namespace, instance, {**dict(zip(names, arguments, strict=False)), **options})
     if entry.driven:
         loader = Loader(world, "train")
-        names = [parameter.name for parameter in _parameters(function)]
         for _ in range(world.settings.shape.epochs):
             for place, batch in enumerate(loader):
                 world.tick += 1
