@@ -83,16 +83,16 @@ from losslint.registry import Draft, Mark, Rule
 def check(loop: Loop) -> Iterator[Draft]:
     """A model that trained in training mode before trains in `eval` mode now."""
     world = loop.base
-    passes = modes.training_passes(world)
-    for model in modes.trained_models(loop):
+    for model in modes.trained_models(world):
+        passes = modes.training_passes(world, model)
         found = {number: modes.mode_at(world, model, time) for number, time in passes.items()}
         first = found.get(min(found, default=0))
-        if (first is not None and first.kind != "train") or modes.is_made_anew(loop, model):
+        if first is not None and first.kind != "train":
             continue
         # in what mode a later call of the same function finds the model is its caller's business
         own = [number for number, time in passes.items() if not any(call < time for call in world.calls[1:])]
         stuck = [(number, event) for number in own if (event := found[number]) is not None and event.kind == "eval"]
-        if not stuck:
+        if not stuck or modes.is_made_anew(loop, model):
             continue
         number, event = stuck[0]
         backward = next(b for b in world.backwards if world.visits[b.visit].passage == number)
@@ -102,7 +102,7 @@ def check(loop: Loop) -> Iterator[Draft]:
             Severity.ERROR,
             "the model is still in `eval` mode when the next epoch trains it: dropout is off, and batch norm is frozen",
             None,
-            [Mark(first.node, "`train` mode, once", "")] if first is not None else [],
+            [Mark(first.node, "`train` mode before", "")] if first is not None else [],
             "call `model.train()` at the start of every epoch",
             related=[Mark(event.node, "`eval` mode from here on", "")],
         )

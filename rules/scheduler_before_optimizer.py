@@ -1,4 +1,4 @@
-"""The scheduler steps before the optimizer has stepped: the first learning rate is never used.
+"""The scheduler steps before the optimizer has stepped: the first value of its schedule is skipped.
 
 ## What it does
 Reports `scheduler.step()` that runs ahead of the loop's first `optimizer.step()`: at the top of the epoch, or before
@@ -86,7 +86,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         yield Draft(
             schedule.node,
             Severity.WARNING,
-            f"`{made.name}` steps before the optimizer does: its first learning rate is never used",
+            f"`{made.name}` steps before the optimizer does: the first value of its schedule is skipped",
             None,
             [Mark(schedule.node, "the schedule moves on", ""), Mark(first.node, "the first optimizer step", "")],
             "step the scheduler after the optimizer",

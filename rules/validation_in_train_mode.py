@@ -76,11 +76,13 @@ _ON_PURPOSE = re.compile(r"mc_?drop|monte_?carlo|calibrat|recompute|update_bn|bn
 def check(loop: Loop) -> Iterator[Draft]:
     """A loss is computed without gradients while the model that is trained is in training mode."""
     world = loop.base
-    training = modes.training_passes(world)
-    models = list(modes.trained_models(loop))
-    if not training or len(models) != 1:
+    models = modes.trained_models(world)
+    if len(models) != 1:
         return
     [model] = models
+    training = modes.training_passes(world, model)
+    if not training:
+        return
     if any(event.kind in ("eval", "mode") for event in world.events if event.kind in modes.MODES):
         return
     if any(_ON_PURPOSE.search(name) for name in loop.program.module.facts.calls | loop.program.module.facts.read):

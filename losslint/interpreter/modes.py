@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from losslint.interpreter.roles import last
@@ -14,15 +13,17 @@ if TYPE_CHECKING:
 MODES = frozenset({"train", "eval", "mode"})
 
 
-def trained_models(loop: Loop) -> Iterator[str]:
-    """The models, by path, that the loop trains: an optimizer holds their parameters, or they are put into training."""
-    world = loop.base
-    held = [
-        str(getattr(made.given(0, "params"), "path", "")) for made in world.made.values() if made.kind == "optimizer"
-    ]
+def trained_models(world: World) -> list[str]:
+    """The models, by path, that a loop trains: an optimizer holds their parameters, or they are put into training."""
+    held = [model for model in _held(world).values() if model]
     put = [event.what for event in world.events if event.kind == "train"]
-    yield from dict.fromkeys([path.removesuffix(".parameters()") for path in held if path], None)
-    yield from (path for path in dict.fromkeys(put) if f"{path}.parameters()" not in held)
+    return list(dict.fromkeys([*held, *put]))
+
+
+def _held(world: World) -> dict[str, str]:
+    """Optimizers by path, each with the path of what it was given: the model, where that is all its parameters."""
+    given = {path: made.given(0, "params") for path, made in world.made.items() if made.kind == "optimizer"}
+    return {path: str(getattr(what, "path", "")).removesuffix(".parameters()") for path, what in given.items()}
 
 
 def mode_at(world: World, model: str, time: int) -> Event | None:
@@ -31,11 +32,19 @@ def mode_at(world: World, model: str, time: int) -> Event | None:
     return max(events, key=lambda event: event.time, default=None)
 
 
-def training_passes(world: World) -> dict[int, int]:
-    """The passes over batches that train, each with the time of its first backward."""
+def training_passes(world: World, model: str) -> dict[int, int]:
+    """The passes over batches that train a model, or may, each with the time of its first backward: not those of which
+    all steps are taken by optimizers that hold other models."""
+    held = _held(world)
+    stepping: dict[int, set[str]] = {}
+    for step in world.steps:
+        stepping.setdefault(world.visits[step.visit].passage, set()).add(step.optimizer)
     passes: dict[int, int] = {}
     for backward in world.backwards:
-        passes.setdefault(world.visits[backward.visit].passage, backward.time)
+        passage = world.visits[backward.visit].passage
+        trained = {held.get(optimizer, "") for optimizer in stepping.get(passage, ())}
+        if not trained or model in trained or "" in trained:
+            passes.setdefault(passage, backward.time)
     return passes
 
 

@@ -30,7 +30,7 @@ def aliased(program: Program) -> Iterator[Snapshot]:
     for block in (program.module.body, *(function.body for function in program.module.functions)):
         yield from _in_block(program, block)
     for cls in program.module.classes:
-        yield from _in_class(cls)
+        yield from _in_class(program, cls)
 
 
 def _in_block(program: Program, block: ir.Block) -> Iterator[Snapshot]:
@@ -51,12 +51,16 @@ def _in_block(program: Program, block: ir.Block) -> Iterator[Snapshot]:
                 yield kept._replace(used=used)
 
 
-def _in_class(cls: ir.Class) -> Iterator[Snapshot]:
-    """The best weights that an object keeps from call to call."""
+def _in_class(program: Program, cls: ir.Class) -> Iterator[Snapshot]:
+    """The best weights that an object keeps from call to call; weights from before, where the object trains them."""
     methods = [statement for statement in cls.body if isinstance(statement, ir.Function)]
+    trains = any(program.reaches_backward(method.facts) for method in methods)
     for method in methods:
         for kept in _remembered(method.body):
             if not kept.name.startswith("self.") or method.name == "__init__" or not _KEPT.search(kept.name):
+                continue
+            if not trains and "best" not in kept.name.lower():
+                # an object that puts weights back without training them: what it changed meanwhile are not the tensors
                 continue
             others = (_use(list(statements(other.body)), kept.name, "") for other in methods if other is not method)
             used = next((place for place in others if place is not None), None)
