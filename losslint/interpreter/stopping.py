@@ -19,7 +19,9 @@ AT_ONCE, PATIENT, WRONG_WAY = "at once", "patient", "wrong way"
 _REFERENCE = re.compile(r"(^|_)(best|prev|previous|last|old|min|max|lowest|highest)(_|$)", re.IGNORECASE)
 _COUNTER = re.compile(r"patien|wait|counter|no_improve|not_improv|bad_epoch|stall|stagnat|worse|since", re.IGNORECASE)
 _SCORE = re.compile(r"(^|_)(acc|accuracy|f1|auc|auroc|dice|iou|miou|bleu|r2|map|precision|recall)(_|$)", re.I)
-_PLAIN_SCORE = re.compile(r"(^|\.)((val|valid|validation|test|eval|dev|best|mean|avg|current|new|f1|auc|r2)_)*score$", re.I)
+_PLAIN_SCORE = re.compile(
+    r"(^|\.)((val|valid|validation|test|eval|dev|best|mean|avg|current|new|f1|auc|r2)_)*score$", re.I
+)
 _CALLBACKS = frozenset({"EarlyStopping", "EarlyStoppingCallback"})
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
