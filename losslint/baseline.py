@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from losslint.findings import Finding
+from losslint.wording import lowered
 
 _VERSION = 1
 
@@ -79,7 +80,7 @@ def read(file: Path) -> Baseline:
         reason = (error.strerror or "cannot be read").lower()
         raise BaselineError(f"{_shown(file)}: {reason}; `--write-baseline` writes a baseline") from None
     except json.JSONDecodeError as error:
-        raise BaselineError(f"{_shown(file)}:{error.lineno}: no valid JSON: {_lower_first(error.msg)}") from None
+        raise BaselineError(f"{_shown(file)}:{error.lineno}: no valid JSON: {lowered(error.msg)}") from None
     except (UnicodeDecodeError, RecursionError):
         raise BaselineError(f"{_shown(file)}: no valid JSON") from None
     if not isinstance(data, dict) or not isinstance(data.get("findings"), list):
@@ -146,10 +147,6 @@ def _relative(name: str, folder: Path) -> str:
 
 def _shown(file: Path) -> str:
     return _relative(os.fspath(file), Path.cwd()) if file.is_relative_to(Path.cwd()) else file.as_posix()
-
-
-def _lower_first(message: str) -> str:
-    return message[:1].lower() + message[1:]
 
 
 def stale_words(baseline: Baseline, stale: list[tuple[Entry, int]], verbose: bool) -> Iterator[str]:

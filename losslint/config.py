@@ -14,6 +14,7 @@ from losslint import selection
 from losslint.contracts.hints import NO_HINTS, Hints
 from losslint.findings import Severity
 from losslint.settings import BY_KEY, BadValueError
+from losslint.wording import lowered
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -143,7 +144,7 @@ def read(path: Path) -> Config | None:
         place = re.search(r"\(at line (\d+), column \d+\)", str(error))
         message = re.sub(r" \(at .*\)$", "", str(error))
         line = int(place.group(1)) if place else text.rstrip("\n").count("\n") + 1
-        raise ConfigError(Problem(shown, line, f"invalid TOML: {_lower_first(message)}")) from None
+        raise ConfigError(Problem(shown, line, f"invalid TOML: {lowered(message)}")) from None
     tool = document.get("tool")
     table = tool.get("losslint") if isinstance(tool, dict) else None
     if table is None:
@@ -203,10 +204,6 @@ def _line(text: str, *words: str) -> int | None:
             break
         position = found.start()
     return text.count("\n", 0, position) + 1 if position else None
-
-
-def _lower_first(message: str) -> str:
-    return message[:1].lower() + message[1:]
 
 
 def _shown(path: Path) -> str:

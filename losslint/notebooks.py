@@ -18,6 +18,7 @@ from typing import Any
 from losslint import source
 from losslint.findings import Edit, Finding, Fix, Range, TrailStep
 from losslint.source import SourceError, split_lines
+from losslint.wording import lowered
 
 MAX_BYTES = 256 * 1024 * 1024
 """A larger notebook is skipped with a note. The outputs make its size: `source.MAX_BYTES` bounds the code in it."""
@@ -179,9 +180,9 @@ def parse(data: bytes, path: Path) -> Notebook | None:
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
-        raise SourceError(path, error.lineno, error.colno, f"not a notebook: {_lowered(error.msg)}") from None
+        raise SourceError(path, error.lineno, error.colno, f"not a notebook: {lowered(error.msg)}") from None
     except (ValueError, RecursionError) as error:
-        raise SourceError(path, 1, 1, f"not a notebook: {_lowered(str(error))}") from None
+        raise SourceError(path, 1, 1, f"not a notebook: {lowered(str(error))}") from None
     if not isinstance(content, dict):
         raise SourceError(path, 1, 1, "not a notebook: the file holds no JSON object")
     version = content.get("nbformat", 4)
@@ -254,7 +255,3 @@ def _inside(value: object, *keys: str) -> object:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
-
-
-def _lowered(message: str) -> str:
-    return message[:1].lower() + message[1:]

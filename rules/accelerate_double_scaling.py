@@ -59,7 +59,7 @@ def train(model, loader, accum_steps=4):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 from losslint.claims import Claim
@@ -67,9 +67,7 @@ from losslint.contracts.frameworks import ACCELERATE
 from losslint.findings import Law, Severity
 from losslint.interpreter import explain, laws, repairs
 from losslint.interpreter.ledger import Loop
-from losslint.interpreter.values import Step
 from losslint.registry import Draft, Mark, Rule
-from losslint.remedies import Remedy
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -89,14 +87,9 @@ def check(loop: Loop) -> Iterator[Draft]:
                 explain.trail(loop, backward.steps),
                 "leave the division to the accelerator",
                 related=[Mark(backward.node, "divides by `gradient_accumulation_steps`", "")],
-                remedies=partial(_remedies, divisions),
+                remedies=partial(repairs.left_to, "the accelerator", divisions),
             )
             return
-
-
-def _remedies(divisions: Sequence[Step]) -> Iterator[Remedy]:
-    for undone in repairs.undone_each(divisions):
-        yield Remedy("leave the division to the accelerator", undone)
 
 
 RULE = Rule(

@@ -54,9 +54,7 @@ from losslint.contracts.frameworks import DEEPSPEED
 from losslint.findings import Factor, Law, Severity
 from losslint.interpreter import explain, laws, repairs, windows
 from losslint.interpreter.ledger import Loop
-from losslint.interpreter.values import Step
 from losslint.registry import Draft, Mark, Rule
-from losslint.remedies import Remedy
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -75,13 +73,8 @@ def check(loop: Loop) -> Iterator[Draft]:
                 explain.trail(loop, backward.steps),
                 "leave the division to the engine, or pass `scale_wrt_gas=False`",
                 related=[Mark(backward.node, "divides by `gradient_accumulation_steps`", "")],
-                remedies=partial(_remedies, division),
+                remedies=partial(repairs.left_to, "the engine", [division]),
             )
-
-
-def _remedies(division: Step) -> Iterator[Remedy]:
-    for undone in repairs.undone_each([division]):
-        yield Remedy("leave the division to the engine", undone)
 
 
 RULE = Rule(

@@ -70,11 +70,9 @@ from functools import partial
 from losslint.claims import Claim
 from losslint.contracts.frameworks import LIGHTNING, LIGHTNING_MANUAL
 from losslint.findings import Factor, Law, Severity
-from losslint.interpreter import explain, laws, repairs, windows
+from losslint.interpreter import drafts, explain, laws, repairs, windows
 from losslint.interpreter.ledger import Loop
-from losslint.interpreter.values import Step
-from losslint.registry import Draft, Mark, Rule
-from losslint.remedies import Remedy
+from losslint.registry import Draft, Rule
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -99,39 +97,20 @@ def _divided_twice(loop: Loop) -> Iterator[Draft]:
                 Factor(f"÷ {windows.divisor(division)}", None, laws.OVER_WINDOW),
                 explain.trail(loop, backward.steps),
                 "return the undivided loss",
-                remedies=partial(_remedies_of_division, division),
+                remedies=partial(repairs.left_to, "Lightning", [division]),
             )
 
 
 def _undivided(loop: Loop) -> Iterator[Draft]:
     for backward in laws.undivided(loop):
-        if not windows.is_manual(backward):
-            continue
-        sites = laws.sites_of(backward)
-        factor = explain.factor(loop, laws.TIMES_WINDOW)
-        window = explain.window_name(loop)
-        yield Draft(
-            backward.node,
-            explain.lowered(Severity.ERROR, explain.is_certain(sites)),
-            f"`manual_backward` divides by nothing, and `{window}` batches reach each step: gradient = mean gradient"
-            f" {factor.text}{explain.in_numbers(loop, laws.TIMES_WINDOW)}{explain.assumption(sites)}",
-            factor,
-            explain.trail(loop, backward.steps),
-            f"divide the loss: `self.manual_backward(loss / {window})`",
-            related=[Mark(loop.high.steps[0].node, f"one step per {window} batches", "")],
-            remedies=partial(_remedies_of_window, loop),
-        )
-
-
-def _remedies_of_division(division: Step) -> Iterator[Remedy]:
-    for undone in repairs.undone_each([division]):
-        yield Remedy("leave the division to Lightning", undone)
-
-
-def _remedies_of_window(loop: Loop) -> Iterator[Remedy]:
-    actions = repairs.divide_before_backward(loop)
-    if actions:
-        yield Remedy(f"divide the loss by `{explain.window_name(loop)}`", actions)
+        if windows.is_manual(backward):
+            window = explain.window_name(loop)
+            yield drafts.undivided(
+                loop,
+                backward,
+                f"`manual_backward` divides by nothing, and `{window}` batches reach each step:",
+                f"divide the loss: `self.manual_backward(loss / {window})`",
+            )
 
 
 RULE = Rule(

@@ -74,7 +74,7 @@ def train_epoch(model, loader, device, accum_steps=4):
 
 ## When it stays silent
 - A sum reduction with later normalisation: the sum over the window is what is divided.
-- The gradients are divided before the step: it is the same division, done later.
+- The gradients are divided before the step, or a hook that hangs on them may do it: the same division, done later.
 - Cached-feature contrastive accumulation: each pass adds the gradient of another part of one loss.
 - Several losses of one batch: their sum is the loss, and no window exists.
 - A delayed second optimizer (GAN, RL) with its own `backward` inside the gate: one backward for each of its steps.
@@ -88,38 +88,23 @@ from collections.abc import Iterator
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import explain, laws, repairs, windows
+from losslint.interpreter import drafts, explain, laws, windows
 from losslint.interpreter.ledger import Loop
-from losslint.registry import Draft, Mark, Rule
-from losslint.remedies import Remedy
+from losslint.registry import Draft, Rule
 
 
 def check(loop: Loop) -> Iterator[Draft]:
     """The weight of a loss in an optimizer step grows with the window."""
     for backward in laws.undivided(loop):
-        if windows.is_manual(backward):
-            # LL903 speaks of those
-            continue
-        sites = laws.sites_of(backward)
-        factor = explain.factor(loop, laws.TIMES_WINDOW)
-        window = explain.window_name(loop)
-        yield Draft(
-            backward.node,
-            explain.lowered(Severity.ERROR, explain.is_certain(sites)),
-            f"`{window}` micro-batches reach each optimizer step undivided: gradient = mean gradient {factor.text}"
-            f"{explain.in_numbers(loop, laws.TIMES_WINDOW)}{explain.assumption(sites)}",
-            factor,
-            explain.trail(loop, backward.steps),
-            f"divide before backward: `loss = loss / {window}`",
-            related=[Mark(loop.high.steps[0].node, f"one step per {window} micro-batches", "")],
-            remedies=lambda: _remedies(loop),
-        )
-
-
-def _remedies(loop: Loop) -> Iterator[Remedy]:
-    actions = repairs.divide_before_backward(loop)
-    if actions:
-        yield Remedy(f"divide the loss by `{explain.window_name(loop)}` before backward", actions)
+        # LL903 speaks of what Lightning leaves to the module
+        if not windows.is_manual(backward):
+            window = explain.window_name(loop)
+            yield drafts.undivided(
+                loop,
+                backward,
+                f"`{window}` micro-batches reach each optimizer step undivided:",
+                f"divide before backward: `loss = loss / {window}`",
+            )
 
 
 RULE = Rule(

@@ -12,7 +12,7 @@ from losslint.interpreter.values import AMP, Step
 from losslint.lowering import ir
 from losslint.lowering.positions import owner
 from losslint.lowering.walk import parts, walk
-from losslint.remedies import Action, Binding, Move, Rewrite, Text, Unscale, Where, divided, either
+from losslint.remedies import Action, Binding, Move, Remedy, Rewrite, Text, Unscale, Where, divided, either
 
 if TYPE_CHECKING:
     from losslint.interpreter.ledger import Loop
@@ -156,6 +156,19 @@ def undone_each(steps: Sequence[Step]) -> Iterator[tuple[Unscale]]:
         action = undone(step)
         if action is not None:
             yield (action,)
+
+
+def left_to(framework: str, divisions: Sequence[Step]) -> Iterator[Remedy]:
+    """A division that a framework does too, taken out."""
+    for undo in undone_each(divisions):
+        yield Remedy(f"leave the division to {framework}", undo)
+
+
+def divided_by_window(loop: Loop) -> Iterator[Remedy]:
+    """The division that nothing does, put in front of backward."""
+    actions = divide_before_backward(loop)
+    if actions:
+        yield Remedy(f"divide the loss by `{explain.window_name(loop)}` before backward", actions)
 
 
 # ---------------------------------------------------------------- the step and its gate
