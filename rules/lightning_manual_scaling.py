@@ -110,6 +110,7 @@ def _undivided(loop: Loop) -> Iterator[Draft]:
                 backward,
                 f"`manual_backward` divides by nothing, and `{window}` batches reach each step:",
                 f"divide the loss: `self.manual_backward(loss / {window})`",
+                remedies=partial(repairs.divided_by_window, loop),
             )
 
 

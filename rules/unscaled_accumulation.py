@@ -85,10 +85,11 @@ def train_epoch(model, loader, device, accum_steps=4):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from losslint.claims import Claim
 from losslint.findings import Law, Severity
-from losslint.interpreter import drafts, explain, laws, windows
+from losslint.interpreter import drafts, explain, laws, repairs, windows
 from losslint.interpreter.ledger import Loop
 from losslint.registry import Draft, Rule
 
@@ -104,6 +105,7 @@ def check(loop: Loop) -> Iterator[Draft]:
                 backward,
                 f"`{window}` micro-batches reach each optimizer step undivided:",
                 f"divide before backward: `loss = loss / {window}`",
+                remedies=partial(repairs.divided_by_window, loop),
             )
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from losslint.findings import Severity
-from losslint.interpreter import explain, laws, repairs
+from losslint.interpreter import explain, laws
 from losslint.registry import Draft, Mark
 
 if TYPE_CHECKING:
     from losslint.interpreter.ledger import Loop
     from losslint.interpreter.world import Backward
+    from losslint.remedies import Remedy
 
 
-def undivided(loop: Loop, backward: Backward, said: str, advice: str) -> Draft:
+def undivided(
+    loop: Loop, backward: Backward, said: str, advice: str, remedies: Callable[[], Iterable[Remedy]]
+) -> Draft:
     """A window of losses that reaches the optimizer step undivided: what is said of it, with the factor."""
     sites = laws.sites_of(backward)
     factor = explain.factor(loop, laws.TIMES_WINDOW)
@@ -27,5 +30,5 @@ def undivided(loop: Loop, backward: Backward, said: str, advice: str) -> Draft:
         explain.trail(loop, backward.steps),
         advice,
         related=[Mark(loop.high.steps[0].node, f"one step per {explain.window_name(loop)} micro-batches", "")],
-        remedies=partial(repairs.divided_by_window, loop),
+        remedies=remedies,
     )
