@@ -123,6 +123,7 @@ class Explorer:
         seen: set[frozenset[tuple[Key, bool]]] = set()
         signatures: set[Any] = set()
         siblings: list[Loop] = []
+        trains = False
         while queue and len(seen) < _MAX_FORKS and self.fuel > 0:
             decisions = queue.pop(0)
             scout = self.run(root, Settings(decisions=dict(decisions)))
@@ -132,8 +133,9 @@ class Explorer:
                 continue
             seen.add(mark)
             queue.extend({**taken, atom: not taken[atom]} for atom in scout.open_conditions)
-            if not scout.backwards:
-                # a loop that only reports has fewer ways to go wrong
+            trains = trains or bool(scout.backwards)
+            if not trains:
+                # a loop that only reports has fewer ways to go wrong: two of them are run
                 del queue[2 - len(seen) :]
             signature = _signature(scout)
             if signature in signatures or not (
