@@ -109,7 +109,7 @@ def _returned_rate(function: ir.Function) -> ir.Expr | None:
 
 def _rate_in(node: ir.Expr) -> ir.Expr | None:
     if isinstance(node, (ir.Name, ir.Attr)):
-        return node if last(path_of(node)) in _RATES else None
+        return node if last(path_of(node)).lower() in _RATES else None
     if isinstance(node, ir.Choice):
         return _rate_in(node.body) or _rate_in(node.orelse)
     if isinstance(node, ir.Binary) and node.op == "*":

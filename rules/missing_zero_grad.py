@@ -79,12 +79,12 @@ def check(loop: Loop) -> Iterator[Draft]:
     world = loop.base
     if world.unclear or not world.backwards or not loop.in_step or any(step.framework for step in world.steps):
         return
-    steps = _first_steps(world)
+    steps = _unzeroed(world)
     if not _grow(steps):
         return
     # gradients that are kept only in a mode the user asks for are kept on purpose
-    others = [_first_steps(other.base) for other in loop.siblings if other is not loop and other.base.zeroings]
-    if any(other and not _grow(other) for other in others):
+    others = [other.base for other in loop.siblings if other is not loop and other.base.zeroings]
+    if any(_first_steps(other) and not _grow(_unzeroed(other)) for other in others):
         return
     # a helper that zeroes and is called, but that the run did not get into, may do it
     if loop.calls_by_name({"zero_grad"}):
@@ -92,17 +92,20 @@ def check(loop: Loop) -> Iterator[Draft]:
     backward = world.backwards[0]
     # a scaler divides what is left over by the AMP scale at each step, so that next to nothing stays
     shrunk = all(Fraction(c.weight).denominator % units.SCALE == 0 for step in steps for c in step.stale)
+    optimizer = repairs.optimizer_of(steps[0].node)
+    some = len(steps) < len(_first_steps(world))
+    whose = f" of `{explain.text(optimizer)}`" if some and optimizer is not None else ""
     seen = "only the division by the AMP scale keeps those of earlier steps small"
     yield Draft(
         backward.node,
         Severity.INFO if shrunk else Severity.ERROR,
-        "nothing sets the gradients to zero: "
+        f"nothing sets the gradients{whose} to zero: "
         + (seen if shrunk else "every optimizer step sees those of all batches before it"),
         None if shrunk else Factor("× number of steps so far", None),
         explain.trail(loop, backward.steps),
         "call `optimizer.zero_grad()` once per step",
-        related=[Mark(world.steps[0].node, "the optimizer steps here", "")],
-        remedies=partial(_remedies, loop),
+        related=[Mark(steps[0].node, "the optimizer steps here", "")],
+        remedies=partial(_remedies, loop, steps),
     )
 
 
@@ -111,16 +114,25 @@ def _first_steps(world: World) -> list[OptimizerStep]:
     return [step for step in world.steps if step.visit >= 0 and world.visits[step.visit].passage == 1]
 
 
+def _unzeroed(world: World) -> list[OptimizerStep]:
+    """The first steps of the optimizers whose gradients stay, where several step: all are left out, or some of them."""
+    steps = _first_steps(world)
+    stepping, zeroed = {step.optimizer for step in steps}, {zeroing.optimizer for zeroing in world.zeroings}
+    if len(stepping) < 2:
+        return steps
+    # what is zeroed under a name of its own may be any of them
+    return [step for step in steps if step.optimizer not in zeroed] if zeroed < stepping else []
+
+
 def _grow(steps: list[OptimizerStep]) -> bool:
-    """Whether each step sees more old gradients than the one before it."""
-    held = [len(step.stale) for step in steps if step.fresh]
+    """Whether each step of an optimizer sees more old gradients than the one before it."""
+    held = [len(step.stale) for step in steps if step.fresh and step.optimizer == steps[0].optimizer]
     return len(held) >= _ENOUGH_STEPS and held == sorted(set(held))
 
 
-def _remedies(loop: Loop) -> Iterator[Remedy]:
-    world = loop.base
-    end = repairs.end_of_step(loop, world)
-    optimizers = [repairs.optimizer_of(step) for step in {step.node: None for step in world.steps}]
+def _remedies(loop: Loop, steps: list[OptimizerStep]) -> Iterator[Remedy]:
+    end = repairs.end_of_step(loop, loop.base)
+    optimizers = [repairs.optimizer_of(node) for node in {step.node: None for step in steps}]
     actions = [Insert((one, ".zero_grad()"), Where.AFTER, end) for one in optimizers if one is not None]
     if actions and len(actions) == len(optimizers):
         yield Remedy("set the gradients to zero after each step", tuple(actions))

@@ -23,7 +23,10 @@ def trained_models(world: World) -> list[str]:
 def _held(world: World) -> dict[str, str]:
     """Optimizers by path, each with the path of what it was given: the model, where that is all its parameters."""
     given = {path: made.given(0, "params") for path, made in world.made.items() if made.kind == "optimizer"}
-    return {path: str(getattr(what, "path", "")).removesuffix(".parameters()") for path, what in given.items()}
+    held = {path: str(getattr(what, "path", "")).removesuffix(".parameters()") for path, what in given.items()}
+    # whoever holds a module of a model trains the model
+    put = sorted({event.what for event in world.events if event.kind == "train"} - {"self"})
+    return {path: next((one for one in put if what.startswith(f"{one}.")), what) for path, what in held.items()}
 
 
 def mode_at(world: World, model: str, time: int) -> Event | None:

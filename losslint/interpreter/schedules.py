@@ -43,9 +43,11 @@ class Schedule:
         """`batch`, `step` or `epoch`; an empty string where it is none of them."""
         world = self.loop.high
         first = [event for event in self.events if event.passage == 1]
-        if not any(event.live for event in self.events):
+        live = {event.live for event in self.events}
+        if live == {False} and len(first) < 2:
             return EPOCH
-        if not all(event.live for event in self.events):
+        # a loop over groups of batches steps it several times in a pass, after each inner loop over batches
+        if len(live) > 1:
             return ""
         visits = [event.visit for event in first]
         if any(_is_epoch_loop(world.visits[visit].loop) for visit in visits):
@@ -95,6 +97,9 @@ def _is_epoch_loop(loop: ir.Node | None) -> bool:
 def schedules(loop: Loop) -> Iterator[Schedule]:
     """The schedulers that a loop steps by itself, without telling them where they are and without a framework."""
     world = loop.high
+    if not world.steps:
+        # how long a loop over groups of batches is, hangs on a window that nobody knows then
+        return
     found: dict[tuple[str, ir.Node], list[Event]] = {}
     for event in world.events:
         if event.kind == "schedule" and not event.flag and isinstance(event.node, ir.Call) and not event.node.arguments:

@@ -17,7 +17,7 @@ _UNSCALED_TWICE = "unscale_() has already been called"
 def clipped_scale(bench: Bench, question: Question) -> Answer:
     """The gradient at the clip over the gradient at the step, relative to the same at a scale of one."""
     ratio, plain = _clip_over_step(bench.base), _clip_over_step(bench.run(scale=1.0))
-    if ratio is None or plain is None:
+    if ratio is None or not plain:
         problem = obstacle(bench.base)
         return problem or nothing(Reason.NOT_REACHED, "no clip before a step")
     if bench.base.taints:
