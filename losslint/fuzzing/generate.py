@@ -20,6 +20,10 @@ class Program:
     text: str
     entry: str
     flags: tuple[str, ...]
+    value: float = 1.0
+    """What the loss of a batch is where each of its items has the loss 1."""
+    weight: float = 1.0
+    """What a batch that is trained on alone weighs in its step."""
 
 
 def generate(seed: int, sizes: Sizes | None = None) -> Program:
@@ -29,4 +33,5 @@ def generate(seed: int, sizes: Sizes | None = None) -> Program:
         module = lightning.ModulePage(spec, sizes or Sizes())
         return Program(seed, spec, lightning.text(module), lightning.entry(), ())
     page = Page(spec, sizes or Sizes())
-    return Program(seed, spec, frames.text(page), frames.entry(page), tuple(sorted(page.flags)))
+    text, entry = frames.text(page), frames.entry(page)
+    return Program(seed, spec, text, entry, tuple(sorted(page.flags)), page.value, page.weight)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from losslint import units
-from losslint.fuzzing.generate import generate
+from losslint.fuzzing.generate import Program, generate
 from losslint.fuzzing.spec import Sizes
 from losslint.runtime import whole
 from losslint.runtime.whole import Record, Shape, Shown
@@ -21,6 +21,7 @@ _WORLDS = ((1, units.BATCHES, units.BATCH), (2, units.BATCHES, units.BATCH), (3,
 _TAIL = (3, 7, units.BATCH // 2)
 _LAW_WINDOWS = (1, 2, 4)
 _LAW_SHAPE = Shape(8, 5, 5)
+_LAW_GAINS = (EVEN,) * _LAW_SHAPE.batches
 _LAW_LOG = 4
 _TOLERANCE = 1e-4
 
@@ -37,17 +38,32 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """A figure of a line in a world whose losses are all the same: reported / true at the largest window, and whether
-    it is a mean over the pass where the losses differ."""
+    """A figure of a line in a world whose losses are all the same: reported / true at each window, whether it is a mean
+    over the pass where the losses differ, and whether it is one of the validation data."""
 
     line: int
     position: int
     by_window: dict[int, float]
     is_mean: bool
+    judged: bool = False
 
     @property
     def value(self) -> float:
         return self.by_window[max(self.by_window)]
+
+    def over(self, value: float) -> Factor:
+        """The figure of a loss that is `value` where each of its items has the loss 1."""
+        return replace(self, by_window={window: factor / value for window, factor in self.by_window.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What a step of the scheduler counts and what the length of the schedule counts: `batch`, `step`, `epoch`, or an
+    empty string; and whether it steps ahead of the optimizer."""
+
+    steps: str
+    horizon: str
+    ahead: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +71,33 @@ class Measured:
     """All that the runtime side says of one program with one setting of its flags.
 
     `totals`: the weights of the steps of the first pass, over the loss's own weight, for each window. `uneven`: in some
-    pass some micro-batch has another weight than 1 / window, or is in no step or in several. `scaled_clip`: a clip saw
-    gradients with the AMP scale. `left`: micro-batches of an incomplete last window that reach no step of their pass;
-    `short`: it was stepped with less than the weight of a full one. `summed`: the loss is a sum over its batch.
-    `wrong_in_tail`: where the last window and the last batch are short, a figure is not the mean of equal losses.
+    pass some micro-batch has another weight than 1 / window, or is in no step or in several; `behind`:
+    where each batch is a window, each step sees the batch before. `scaled_clip`: a clip saw
+    gradients with the AMP scale; `empty_clip`: one was given no parameters; `useless_clip`: where each batch is a
+    window, no step sees what is clipped (None where nothing is). `left`: micro-batches of an incomplete last window
+    that reach no step of their pass; `short`: it was stepped with less than the weight of a full one. `summed`: the
+    loss is a sum over its batch. `wrong_in_tail`: where the last window and the last batch are short, a figure is not
+    the mean of equal losses. `lost_share`: a part of the loss is in no gradient. `schedule`: how the scheduler went.
+    `rate`: the first learning rate over the given one. `stuck`: a model that trained in training mode trains in another
+    one later; `judged_in_training`: it is judged in training mode, under `no_grad`.
     """
 
     flags: dict[str, bool]
     worlds: tuple[World, ...]
     totals: dict[int, tuple[float, ...]]
     uneven: bool
+    behind: bool
     figures: tuple[Factor, ...]
     summed: bool
     wrong_in_tail: bool
     scaled_clip: bool
+    empty_clip: bool
+    useless_clip: bool | None
+    lost_share: bool
+    schedule: Schedule | None
+    rate: float
+    stuck: bool
+    judged_in_training: bool
     retained: int
     left: int
     short: bool
@@ -82,24 +111,37 @@ def measure(seed: int) -> list[Measured]:
     return [_measure(seed, dict(zip(program.flags, values, strict=True))) for values in settings]
 
 
-def _run(seed: int, window: int, log: int, shape: Shape, gains: Sequence[float], flags: dict[str, bool]) -> Record:
+def _run(
+    seed: int,
+    window: int,
+    log: int,
+    shape: Shape,
+    gains: Sequence[float],
+    flags: dict[str, bool],
+    judged: Sequence[float] | None = None,
+    clip: float = 1.0,
+) -> Record:
     program = generate(seed, Sizes(window, log, 2, shape.batch))
-    return whole.run(program.text, program.entry, flags, shape, gains, window)
+    return whole.run(program.text, program.entry, flags, shape, gains, window, judged=judged, clip=clip)
 
 
 def _measure(seed: int, flags: dict[str, bool]) -> Measured:
+    program = generate(seed)
     losses = _places_of_losses(seed, flags)
     worlds = []
     for window, batches, last in (*_WORLDS, _TAIL):
-        shape = Shape(batches, units.BATCH, last)
+        shape = Shape(batches, units.BATCH, units.BATCH if _has_full_batches(program) else last)
         record = _run(seed, window, units.LOG, shape, GAINS[:batches], flags)
         worlds.append(World(window, shape, record, _only(record.shown, losses)))
     records = {
-        window: _run(seed, window, _LAW_LOG, _LAW_SHAPE, [EVEN] * _LAW_SHAPE.batches, flags) for window in _LAW_WINDOWS
+        window: _run(seed, window, _LAW_LOG, _LAW_SHAPE, _LAW_GAINS, flags, _LAW_GAINS) for window in _LAW_WINDOWS
     }
-    mixed = _run(seed, max(_LAW_WINDOWS), _LAW_LOG, _LAW_SHAPE, GAINS[: _LAW_SHAPE.batches], flags)
+    high = records[max(records)]
+    mixed = _run(seed, max(_LAW_WINDOWS), _LAW_LOG, _LAW_SHAPE, GAINS[: _LAW_SHAPE.batches], flags, _LAW_GAINS)
     summed = records[1].reductions == {"sum"} and _is_summed(records[1])
-    reference = float(_LAW_SHAPE.batch) if summed else 1.0
+    reference = program.weight * (_LAW_SHAPE.batch if summed else 1)
+    figures = [*_factors(records, mixed), *_judged_factors(seed, flags, records)]
+    shares = [share for record in records.values() for share in record.shares]
     totals = {
         window: tuple(sum(step.weights) / reference for step in _first_pass(record))
         for window, record in records.items()
@@ -112,15 +154,43 @@ def _measure(seed: int, flags: dict[str, bool]) -> Measured:
         tuple(worlds),
         totals,
         uneven,
-        tuple(_factors(records, mixed)),
+        _is_behind(records[1], reference),
+        tuple(one if one.judged else one.over(program.value) for one in figures),
         summed,
         _differs_in_tail(seed, flags, losses),
-        any(any(record.clips) for record in records.values()),
+        any(clip.scaled for record in records.values() for clip in record.clips),
+        any(not clip.parameters for record in records.values() for clip in record.clips),
+        _is_useless(seed, flags, records[1]) if records[1].clips else None,
+        any(_TOLERANCE < share < 1 - _TOLERANCE for share in shares),
+        _schedule(high, max(records)),
+        high.rate,
+        any(record.trained[0] and not all(record.trained) for record in records.values() if record.trained),
+        any(training for record in records.values() for training in record.judged),
         records[1].retained,
         left,
         short,
         error,
     )
+
+
+def _schedule(record: Record, window: int) -> Schedule | None:
+    if not record.schedules:
+        return None
+    schedule = record.schedules[0]
+    counts = {len(record.steps): "step", record.visits // window: "step"}
+    counts |= {record.visits: "batch", record.visits // _LAW_SHAPE.batches: "epoch"}
+    return Schedule(counts.get(schedule.steps, ""), counts.get(schedule.horizon or -1, ""), schedule.ahead)
+
+
+def _has_full_batches(program: Program) -> bool:
+    """Whether the loader drops a short last batch."""
+    return program.spec.loader == "drop_last" and program.spec.frame == "script"
+
+
+def _is_useless(seed: int, flags: dict[str, bool], record: Record) -> bool:
+    """Whether clips that halve what they are given change no step."""
+    halved = _run(seed, 1, _LAW_LOG, _LAW_SHAPE, _LAW_GAINS, flags, clip=0.5)
+    return [step.weights for step in record.steps] == [step.weights for step in halved.steps]
 
 
 def _is_summed(record: Record) -> bool:
@@ -159,15 +229,27 @@ def _first_pass(record: Record) -> list[whole.Step]:
 def _is_uneven(record: Record, window: int, reference: float) -> bool:
     batches = _LAW_SHAPE.batches
     for passage in range(max(1, record.visits // batches)):
-        steps = [step for step in record.steps if step.visit // batches == passage]
-        if len(steps) != batches // window:
-            return True
-        for place in range(batches):
-            for number, step in enumerate(steps):
-                wanted = reference / window if place // window == number else 0.0
-                if abs(step.weights[place] - wanted) > _TOLERANCE * reference:
-                    return True
+        passed = [step for step in record.steps if step.visit // batches == passage]
+        for optimizer in {step.optimizer for step in record.steps} or {0}:
+            steps = [step for step in passed if step.optimizer == optimizer]
+            if len(steps) != batches // window:
+                return True
+            for place in range(batches):
+                for number, step in enumerate(steps):
+                    wanted = reference / window if place // window == number else 0.0
+                    if abs(step.weights[place] - wanted) > _TOLERANCE * reference:
+                        return True
     return False
+
+
+def _is_behind(record: Record, reference: float) -> bool:
+    """Whether each step of a pass sees the whole batch before its own, and nothing else."""
+    steps = _first_pass(record)
+    return bool(steps) and all(
+        abs(weight - (reference if place == number - 1 else 0.0)) <= _TOLERANCE * reference
+        for number, step in enumerate(steps)
+        for place, weight in enumerate(step.weights)
+    )
 
 
 def _tail(world: World) -> tuple[int, bool]:
@@ -216,6 +298,26 @@ def _factors(records: dict[int, Record], mixed: Record) -> list[Factor]:
             running = len([one for one in mixed.shown if one.line == place[0] and one.visit < batches]) > 1
             is_mean = running or abs(other / mean - value / EVEN) <= 10 * _TOLERANCE * abs(value / EVEN)
             found.append(Factor(place[0], place[1], by_window, is_mean))
+    return found
+
+
+def _judged_factors(seed: int, flags: dict[str, bool], records: dict[int, Record]) -> list[Factor]:
+    """The figures of the validation data, in the same way: those that double where every loss there does."""
+    if generate(seed).spec.validation == "none":
+        return []
+    batches, high = _LAW_SHAPE.batches, max(records)
+    gains = GAINS[:batches]
+    double, mixed = (
+        _by_place(_run(seed, high, _LAW_LOG, _LAW_SHAPE, _LAW_GAINS, flags, judged).shown)
+        for judged in ([2 * EVEN] * batches, gains)
+    )
+    by_window = {window: _by_place(record.shown) for window, record in records.items()}
+    found = []
+    for place, value in by_window[high].items():
+        if value and abs(double.get(place, 0.0) - 2 * value) <= _TOLERANCE * abs(value):
+            is_mean = abs(mixed[place] / (sum(gains) / batches) - value / EVEN) <= 10 * _TOLERANCE * abs(value / EVEN)
+            factors = {window: places[place] / EVEN for window, places in by_window.items() if place in places}
+            found.append(Factor(*place, factors, is_mean, judged=True))
     return found
 
 

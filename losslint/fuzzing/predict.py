@@ -120,19 +120,33 @@ def _ledgers(loop: Loop, scale: float) -> Iterable[Ledger]:
 def _ledger(loop: Loop, world: World, window: int, batches: int, last: int, scale: float) -> Ledger:
     lines = _lines(loop, [figure.node for figure in world.figures])
     steps = []
+    dead = {site for term in world.dead_terms.values() for site, _ in term.atoms}
     for step in world.steps:
         if 0 <= step.visit < batches:
-            held = _summed((*step.fresh, *step.stale))
+            held = _summed(c for c in (*step.fresh, *step.stale) if c.atom[0] not in dead)
             steps.append(Step(step.visit, _by_place(world, held, batches, scale)))
     figures = []
     returned = "return" if any(figure.sink == "return" for figure in world.figures) else "append"
     for figure in world.figures:
         at_end = figure.sink == returned
-        if figure.sink in {"append", "return", "held"} - {returned} or (figure.visit >= batches and not at_end):
+        visit = _trained(world, figure.visit)
+        if figure.sink in {"append", "return", "held"} - {returned} or (visit >= batches and not at_end):
+            continue
+        if any(not _is_trained(world, visit) for _, visit in figure.weights):
             continue
         line = 0 if at_end else lines.get(id(figure.node), -1)
-        figures.append(Figure(line, figure.visit, _by_place(world, figure.weights, batches, scale)))
+        figures.append(Figure(line, visit, _by_place(world, figure.weights, batches, scale)))
     return Ledger(window, batches, last, tuple(steps), tuple(figures))
+
+
+def _is_trained(world: World, visit: int) -> bool:
+    """Whether a batch is one of the training data, whose loader is the first."""
+    return visit < 0 or world.visits[visit].loader == world.visits[0].loader
+
+
+def _trained(world: World, visit: int) -> int:
+    """The number of the last training batch at a batch."""
+    return sum(_is_trained(world, earlier) for earlier in range(visit + 1)) - 1
 
 
 def _summed(contributions: Iterable[Contribution]) -> dict[Atom, Exact]:
@@ -148,10 +162,22 @@ def _by_place(world: World, weights: dict[Atom, Exact], batches: int, scale: flo
     for (_, visit), weight in weights.items():
         if visit < 0:
             continue
-        found[world.visits[visit].place % batches] += _scaled(Fraction(weight), scale)
+        found[world.visits[visit].place % batches] += _scaled(world, Fraction(weight), scale)
     return tuple(found)
 
 
-def _scaled(weight: Fraction, scale: float) -> float:
+def _scaled(world: World, weight: Fraction, scale: float) -> float:
+    value = 1.0
+    for prime, name in world.factor_names.items():
+        while weight and weight.numerator % prime == 0 and _is_number(name):
+            weight, value = weight / prime, value * float(name)
     unit = units.read(weight)
-    return float(weight) * (scale / units.SCALE) ** unit.scale if unit is not None else 0.0
+    return value * float(weight) * (scale / units.SCALE) ** unit.scale if unit is not None else 0.0
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True

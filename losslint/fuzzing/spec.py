@@ -48,6 +48,20 @@ class Spec:
     index: str
     loss: str
     progress: bool
+    order: str
+    scope: str
+    graph: str
+    scheduler: str
+    cadence: str
+    horizon: str
+    optimizers: str
+    loader: str
+    validation: str
+    judged: str
+    judged_grad: bool
+    judged_figure: str
+    trains: str
+    together: bool
 
 
 _WINDOW_NAMES = (
@@ -95,6 +109,13 @@ def draw(seed: int) -> Spec:
     value = one(loss=6, times_window=1, times_batch=1, scaled=1)
     if random.random() < 0.15:
         value, divisor = "times_batch", one(samples=2, dataset=1)
+    graph, scheduler = "attached", one(none=3, cosine=2, linear=1, onecycle=1, step=1, factor=1, absolute=1)
+    if random.random() < 0.12:
+        graph = one(rewrapped=2, made_leaf=1, rounded=1, detached=1, no_grad=1, kept=1, dead_term=2, live_term=2)
+    if amp in ("scaler", "bfloat16") and random.random() < 0.15:
+        amp = one(unscale_each=1, update_each=1, float16=1)
+    if random.random() < 0.08:
+        clip = one(early=1, exhausted=1)
     if framework == "accelerate" and random.random() < 0.8:
         gate = one(accumulate=6, nested=1)
         iteration = one(enumerate0=2, plain=1)
@@ -128,4 +149,18 @@ def draw(seed: int) -> Spec:
         index=one(i=4, step=3, batch_idx=3, it=1),
         loss=one(loss=8, train_loss=1, batch_loss=1),
         progress=random.random() < 0.1,
+        order=one(usual=26, step_first=2, uncalled=1),
+        scope=one(forward=3, backward=1),
+        graph=graph,
+        scheduler=scheduler,
+        cadence=one(update=6, batch=4, epoch=4, ahead=2, epoch_first=1),
+        horizon=one(updates=4, batches=4, epochs=4, literal=1),
+        optimizers=one(one=14, modules=2, one_zeroed=1),
+        loader=one(plain=4, drop_last=2, sampler=1),
+        validation=one(none=9, inline=3, helper=3),
+        judged=one(eval=4, train=1),
+        judged_grad=random.random() < 0.1,
+        judged_figure=one(mean=5, weighted=2, total=1, times_batch=1),
+        trains=one(epoch=3, once=1),
+        together=random.random() < 0.5,
     )

@@ -49,11 +49,30 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One optimizer step: at which batch (a number that counts on over all passes, whole as they are), and the weight
-    that each batch of the data has in it, by its place."""
+    """One optimizer step: at which batch (a number that counts on over all passes, whole as they are), the weight that
+    each batch of the data has in it, by its place, and which optimizer it was."""
 
     visit: int
     weights: tuple[float, ...]
+    optimizer: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One clip: whether the gradients carried the AMP scale, and how many parameters it was given."""
+
+    scaled: bool
+    parameters: int
+
+
+@dataclass(slots=True)
+class Schedule:
+    """One scheduler: how many steps it lays out (None where it has no end), how many the program made, and whether the
+    first of them came before any optimizer step."""
+
+    horizon: int | None
+    steps: int
+    ahead: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +86,20 @@ class Shown:
 
 @dataclass(slots=True)
 class Record:
-    """What one run did. `clips`: whether the gradients carried the AMP scale, at each clip. `retained`: the most
-    batches whose graphs were alive together. `reductions`: how the losses were reduced. `backwards`: the batch of each
-    backward. `error`: the exception that ended the run."""
+    """What one run did. `retained`: the most batches whose graphs were alive together. `reductions`: how the losses
+    were reduced. `backwards`: the batch of each backward that reached the parameters, `shares` the part of each
+    backpropagated value that did. `trained`: whether the model was in training mode, at each forward on training data;
+    `judged`: the same of validation data under `no_grad`. `rate`: the learning rate before the scheduler's first
+    step over the one that the optimizer was given. `error`: the exception that ended the run."""
 
     steps: list[Step] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
-    clips: list[bool] = field(default_factory=list)
+    clips: list[Clip] = field(default_factory=list)
+    schedules: list[Schedule] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+    trained: list[bool] = field(default_factory=list)
+    judged: list[bool] = field(default_factory=list)
+    rate: float = 1.0
     retained: int = 0
     reductions: set[str] = field(default_factory=set)
     backwards: list[int] = field(default_factory=list)
@@ -85,18 +111,37 @@ class _TooLongError(BaseException):
     pass
 
 
-class _Model(torch.nn.Module):
-    """Gives the gain of each item that it is handed, and tells the world which batch that was."""
+class _Part(torch.nn.Module):
+    """A vector of gains: the loss of each item of the training data."""
 
-    def __init__(self, gains: torch.Tensor, seen: Callable[[int], None]) -> None:
+    def __init__(self, gains: torch.Tensor) -> None:
         super().__init__()
         self.gain = torch.nn.Parameter(gains.clone())
-        self.seen = seen
+
+    def forward(self, index: torch.Tensor) -> torch.Tensor:
+        return self.gain[index]
+
+
+class _Model(torch.nn.Module):
+    """Gives the loss of each item that it is handed, and tells the world about it. In parts, each of two modules gets
+    the whole gradient."""
+
+    def __init__(self, world: _World, *, parts: bool) -> None:
+        super().__init__()
+        self.world = world
+        self.backbone = _Part(world.gains)
+        self.head = _Part(world.gains) if parts else None
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         index = inputs[:, 0].long()
-        self.seen(int(index[0]))
-        return self.gain[index]
+        items = len(self.world.gains)
+        if index[0] >= items:
+            self.world.judge(self.training)
+            # in the graph of the parameters, and no gradient by them
+            return self.world.judged[index - items] + 0.0 * self.backbone.gain.sum()
+        self.world.train(int(index[0]), self.training)
+        made: torch.Tensor = self.backbone(index)
+        return made if self.head is None else made + self.head(index) - self.world.gains[index]
 
 
 class _Scaler(torch.amp.GradScaler):
@@ -120,13 +165,16 @@ def run(
     gains: Sequence[float],
     window: int = 1,
     limit: float = 20.0,
+    judged: Sequence[float] | None = None,
+    clip: float = 1.0,
 ) -> Record:
-    """Runs `text` and then `entry`, the loss of every item of batch `b` being `gains[b]`. `window` is for frameworks
-    that own the loop.
+    """Runs `text` and then `entry`, the loss of every item of batch `b` being `gains[b]`, and `judged[b]` in the
+    validation data, which has the same shape (default: 1). `window` is for frameworks that own the loop; `clip` is by
+    what a clip multiplies the gradients that it is given.
 
     An exception of the program ends the run and stands in the record; so does a run of more than `limit` seconds.
     """
-    world = _World(shape, gains, window)
+    world = _World(shape, gains, window, judged or [1.0] * shape.batches, clip, parts="model.backbone" in text)
     namespace: dict[str, Any] = {"__name__": "__main__", "print": world.print}
     with _patched(world, text), _alarm(limit), _quiet():
         try:
@@ -138,6 +186,7 @@ def run(
         except Exception as error:
             world.record.error = f"{type(error).__name__}: {error}"
     world.record.visits = world.visit + 1
+    world.record.schedules = [schedule for _, schedule in world.schedulers]
     return world.record
 
 
@@ -147,22 +196,41 @@ def use_one_thread() -> None:
 
 
 class _World:
-    def __init__(self, shape: Shape, gains: Sequence[float], window: int) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        gains: Sequence[float],
+        window: int,
+        judged: Sequence[float],
+        clip: float,
+        *,
+        parts: bool,
+    ) -> None:
         self.shape = shape
         self.window = window
+        self.clipped_to = clip
+        self.parts = parts
         self.record = Record()
         self.visit = -1
         self.last = -1
         self.passage = 0
-        self.alive: list[Any] = []
+        self.alive: list[tuple[int, Any]] = []
+        self.draws = False
         sizes = [shape.batch] * (shape.batches - 1) + [shape.last]
         values = [gain for gain, size in zip(gains, sizes, strict=True) for _ in range(size)]
         self.gains = torch.tensor(values, dtype=torch.float64)
+        values = [gain for gain, size in zip(judged, sizes, strict=True) for _ in range(size)]
+        self.judged = torch.tensor(values, dtype=torch.float64)
         self.owners = torch.tensor([place for place, size in enumerate(sizes) for _ in range(size)])
-        self.dataset = torch.utils.data.TensorDataset(
-            torch.arange(shape.items, dtype=torch.float64)[:, None], torch.zeros(shape.items, dtype=torch.long)
-        )
+        self.dataset, self.validation = self.data(0), self.data(shape.items)
         self.models: list[_Model] = []
+        self.optimizers: list[int] = []
+        self.schedulers: list[tuple[Any, Schedule]] = []
+
+    def data(self, start: int) -> torch.utils.data.TensorDataset:
+        """Items of the world, by their numbers."""
+        numbers = torch.arange(start, start + self.shape.items, dtype=torch.float64)
+        return torch.utils.data.TensorDataset(numbers[:, None], torch.zeros(self.shape.items, dtype=torch.long))
 
     # ------------------------------------------------------------ what a program is given
 
@@ -171,6 +239,7 @@ class _World:
         return {
             "model": model,
             "loader": self.loader(),
+            "val_loader": torch.utils.data.DataLoader(self.validation, batch_size=self.shape.batch),
             "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
             "criterion": torch.nn.CrossEntropyLoss(),
             "scaler": _Scaler(),
@@ -180,8 +249,9 @@ class _World:
         }
 
     def model(self) -> _Model:
-        model = _Model(self.gains, self.seen)
-        model.gain.register_hook(lambda _: self.record.backwards.append(self.visit))  # type: ignore[no-untyped-call]
+        model = _Model(self, parts=self.parts)
+        note = lambda _: self.record.backwards.append(self.visit)  # noqa: E731
+        model.backbone.gain.register_hook(note)  # type: ignore[no-untyped-call]
         self.models.append(model)
         return model
 
@@ -209,12 +279,27 @@ class _World:
 
     # ------------------------------------------------------------ what it does
 
-    def seen(self, item: int) -> None:
-        place = int(self.owners[item])
+    def judge(self, training: bool) -> None:
+        if not torch.is_grad_enabled():
+            self.record.judged.append(training)
+
+    def train(self, item: int, training: bool) -> None:
+        self.record.trained.append(training)
+        if not self.draws:
+            self.seen(int(self.owners[item]))
+
+    def seen(self, place: int) -> None:
         if place <= self.last:
             self.passage += 1
         self.last = place
         self.visit = self.passage * self.shape.batches + place
+
+    def walk(self, loader: Any) -> Iterator[Any]:
+        """One pass over a loader, whose batches begin when they are drawn."""
+        for place, batch in enumerate(_LOADER_ITER(loader)):
+            if loader.dataset is self.dataset:
+                self.seen(place)
+            yield batch
 
     def loss(self, outputs: torch.Tensor, *_: Any, reduction: str = "mean", **__: Any) -> torch.Tensor:
         self.record.reductions.add(reduction)
@@ -223,9 +308,10 @@ class _World:
         if graph is not None:
             sentinel = _Sentinel()
             graph.metadata["losslint"] = sentinel
-            self.alive.append(weakref.ref(sentinel))
+            self.alive.append((self.visit, weakref.ref(sentinel)))
             del sentinel, graph
-            self.record.retained = max(self.record.retained, sum(ref() is not None for ref in self.alive))
+            alive = {visit for visit, ref in self.alive if ref() is not None}
+            self.record.retained = max(self.record.retained, len(alive))
         return reduced
 
     def before_step(self, optimizer: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -249,20 +335,56 @@ class _World:
         weights = torch.zeros(self.shape.batches, dtype=torch.float64)
         if gain.grad is not None:
             weights.index_add_(0, self.owners, gain.grad.double())
-        self.record.steps.append(Step(self.visit, tuple(weights.tolist())))
+        if id(optimizer) not in self.optimizers:
+            self.optimizers.append(id(optimizer))
+        number = self.optimizers.index(id(optimizer))
+        self.record.steps.append(Step(self.visit, tuple(weights.tolist()), number))
 
     def after_step(self, *_: Any) -> None:
         # what was learnt is forgotten: the gains say what the loss is
+        for parameter in self.parameters():
+            parameter.data.copy_(self.gains)
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
         for model in self.models:
-            model.gain.data.copy_(self.gains)
+            yield from model.parameters()
 
     def clip(self, parameters: Any, *_: Any, **__: Any) -> torch.Tensor:
-        """In place of clipping: the weights have to be seen as they are."""
+        """In place of clipping: the weights have to be seen as they are, or all times the same number."""
         given = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
-        sizes = [parameter.grad.abs().max() for parameter in given if parameter.grad is not None]
-        largest = max((float(size) for size in sizes), default=0.0)
-        self.record.clips.append(largest > SCALE**0.5)
+        gradients = [parameter.grad for parameter in given if parameter.grad is not None]
+        largest = max((float(gradient.abs().max()) for gradient in gradients), default=0.0)
+        self.record.clips.append(Clip(largest > SCALE**0.5, len(given)))
+        for gradient in gradients:
+            gradient.mul_(self.clipped_to)
         return torch.tensor(largest)
+
+    def backward(self, tensors: Any, *arguments: Any, **options: Any) -> None:
+        """A backward, and which part of the value that it starts from comes from the parameters: as each loss is a sum
+        of gains, that is the gradient times the gains."""
+        before = self.reached()
+        _BACKWARD(tensors, *arguments, **options)
+        value = float(tensors.detach()) if isinstance(tensors, torch.Tensor) and tensors.numel() == 1 else 0.0
+        parts = [after - earlier for after, earlier in zip(self.reached(), before, strict=True)]
+        if value and parts:
+            self.record.shares.append(max(parts) / value)
+
+    def reached(self) -> list[float]:
+        gradients = [parameter.grad for parameter in self.parameters()]
+        return [0.0 if gradient is None else float(gradient.double() @ self.gains) for gradient in gradients]
+
+    def schedule(self, scheduler: Any, *arguments: Any, **options: Any) -> None:
+        """A step of a scheduler; the one with which it starts by itself is none of the program's."""
+        if sys._getframe(2).f_code.co_filename == "<program>":
+            found = next((schedule for known, schedule in self.schedulers if known is scheduler), None)
+            if found is None:
+                optimizer = scheduler.optimizer
+                self.record.rate = optimizer.param_groups[0]["lr"] / optimizer.defaults["lr"]
+                horizon = next((vars(scheduler)[name] for name in _HORIZONS if name in vars(scheduler)), None)
+                found = Schedule(horizon, 0, not self.record.steps)
+                self.schedulers.append((scheduler, found))
+            found.steps += 1
+        _SCHEDULE(scheduler, *arguments, **options)
 
     # ------------------------------------------------------------ what it shows
 
@@ -312,12 +434,15 @@ class _Handler(logging.Handler):
 
 
 _LOADER_INIT = torch.utils.data.DataLoader.__init__
+_LOADER_ITER = torch.utils.data.DataLoader.__iter__
+_BACKWARD = torch.autograd.backward
+_SCHEDULE = torch.optim.lr_scheduler.LRScheduler.step
+_HORIZONS = ("T_max", "total_steps", "total_iters")
 
 
 def _in_order(loader: Any, *arguments: Any, **options: Any) -> None:
     """A loader keeps its order, whatever the program asks for: a place in the data is a batch."""
-    if options.get("shuffle"):
-        options["shuffle"] = False
+    options |= {name: None for name in ("shuffle", "sampler") if name in options}
     _LOADER_INIT(loader, *arguments, **options)
 
 
@@ -326,13 +451,21 @@ def _patched(world: _World, text: str) -> Iterator[None]:
     """Losses, clips, scalers, loaders and whatever is not installed, as the world has them."""
     modules = {
         "models": types.SimpleNamespace(Net=world.model),
-        "data": types.SimpleNamespace(train_set=world.dataset),
+        "data": types.SimpleNamespace(train_set=world.dataset, val_set=world.validation),
         "wandb": types.SimpleNamespace(log=lambda values, *_, **__: world.show(_caller(), values)),
     }
     replaced: list[tuple[Any, str, Any]] = [(torch.nn.functional, name, world.loss) for name in _LOSSES]
     replaced += [(torch.nn.utils, name, world.clip) for name in ("clip_grad_norm_", "clip_grad_value_")]
     replaced += [(torch.cuda.amp, "GradScaler", _Scaler), (torch.amp, "GradScaler", _Scaler)]
     replaced += [(torch.utils.data.DataLoader, "__init__", _in_order)]
+    if "accelerate" not in text and "lightning" not in text:
+        # frameworks draw ahead: there, a batch begins with its forward pass
+        world.draws = True
+        replaced += [(torch.utils.data.DataLoader, "__iter__", lambda loader: world.walk(loader))]
+    # a function, and no bound method: it stands in a class
+    scheduled: Any = lambda scheduler, *given, **options: world.schedule(scheduler, *given, **options)  # noqa: E731
+    replaced += [(torch.autograd, "backward", world.backward)]
+    replaced += [(torch.optim.lr_scheduler.LRScheduler, "step", scheduled)]
     replaced += [(torch.utils, "tensorboard", types.SimpleNamespace(SummaryWriter=world.writer))]
     handler = _Handler(world.show)
     logger = logging.getLogger("__main__")

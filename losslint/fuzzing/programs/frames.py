@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from losslint.fuzzing.programs import helpers, losses, passes, precision, reports
+from losslint.fuzzing.programs import helpers, losses, passes, precision, reports, schedules
 from losslint.fuzzing.programs.page import Page
 
 
@@ -44,7 +44,8 @@ def _imports(page: Page, program: str) -> None:
     if "tqdm(" in program:
         page.add("from tqdm import tqdm")
     if "Net()" in program:
-        page.add("", "from data import train_set", "from models import Net")
+        sets = "train_set, val_set" if "val_set" in program else "train_set"
+        page.add("", f"from data import {sets}", "from models import Net")
     page.add("")
 
 
@@ -64,7 +65,7 @@ def _program(page: Page) -> None:
 
 def _parameters(page: Page, *names: str) -> str:
     spec = page.spec
-    given = list(names)
+    given = [*names, *_given(page)]
     if spec.criterion == "parameter":
         given.append("criterion")
     if page.uses_scaler and spec.clip == "right":
@@ -76,14 +77,22 @@ def _parameters(page: Page, *names: str) -> str:
     return ", ".join(given + [f"{flag}=False" for flag in _needed_flags(page)])
 
 
-def numbers(page: Page) -> list[tuple[str, int]]:
+def _given(page: Page) -> list[str]:
+    """What the program is handed to train with, in order."""
+    names = ["model", "loader", *(["optimizer"] if page.optimizers == ["optimizer"] else [])]
+    return [*names, *(["val_loader"] if page.spec.validation != "none" else [])]
+
+
+def numbers(page: Page) -> list[tuple[str, int | float]]:
     """The settings of the program, with their values."""
     spec, sizes = page.spec, page.sizes
-    found = [(spec.window_name, sizes.window)]
+    found: list[tuple[str, int | float]] = [(spec.window_name, sizes.window)]
     if spec.log in ("running", "loss") or page.branch == "log":
         found.append(("log_every", sizes.log_every))
     if page.has_epochs:
         found.append(("epochs", sizes.epochs))
+    if schedules.reads_rate(page):
+        found.append(("lr", 0.1))
     return found
 
 
@@ -98,19 +107,19 @@ def _needed_flags(page: Page) -> list[str]:
 
 
 def _frame_function(page: Page) -> None:
-    with page.block(f"def train_epoch({_parameters(page, 'model', 'loader', 'optimizer')}):"):
+    with page.block(f"def train_epoch({_parameters(page)}):"):
         passes.before(page)
         passes.epoch(page)
 
 
 def _frame_fit(page: Page) -> None:
-    with page.block(f"def train({_parameters(page, 'model', 'loader', 'optimizer')}):"):
+    with page.block(f"def train({_parameters(page)}):"):
         passes.before(page)
         passes.all_epochs(page)
 
 
 def _frame_method(page: Page) -> None:
-    parameters = _parameters(page, "self", "model", "loader", "optimizer")
+    parameters = _parameters(page, "self")
     with page.block("class Trainer:"):
         with page.block(f"def __init__({parameters}):"):
             for name in parameters.split(", ")[1:]:
@@ -135,14 +144,22 @@ def _frame_script(page: Page) -> None:
     if page.spec.settings == "args":
         page.add("parser = ArgumentParser()")
         for name, value in numbers(page):
-            page.add(f'parser.add_argument("--{name}", type=int, default={value})')
+            page.add(f'parser.add_argument("--{name}", type={type(value).__name__}, default={value})')
         page.add("args = parser.parse_args()", "")
     else:
         page.add(*(f"{name.upper()} = {value}" for name, value in numbers(page)))
     page.add(f"BATCH_SIZE = {page.sizes.batch_size}", "")
     page.add("model = Net()")
-    page.add("loader = DataLoader(train_set, batch_size=BATCH_SIZE, shuffle=True)")
-    page.add("optimizer = torch.optim.SGD(model.parameters(), lr=0.1)")
+    order = {
+        "plain": "shuffle=True",
+        "drop_last": "shuffle=True, drop_last=True",
+        "sampler": "sampler=torch.utils.data.RandomSampler(train_set)",
+    }[page.spec.loader]
+    page.add(f"loader = DataLoader(train_set, batch_size=BATCH_SIZE, {order})")
+    if page.spec.validation != "none":
+        page.add("val_loader = DataLoader(val_set, batch_size=BATCH_SIZE)")
+    if page.optimizers == ["optimizer"]:
+        page.add("optimizer = torch.optim.SGD(model.parameters(), lr=0.1)")
     if page.spec.sink == "writer":
         page.add("writer = torch.utils.tensorboard.SummaryWriter()")
     passes.before(page)
@@ -160,7 +177,7 @@ def entry(page: Page) -> str:
     spec = page.spec
     if spec.frame == "script":
         return ""
-    given = ["model", "loader", "optimizer"]
+    given = _given(page)
     given += ["criterion=criterion"] if spec.criterion == "parameter" else []
     given += ["scaler=scaler"] if page.uses_scaler and spec.clip == "right" else []
     given += ["writer=writer"] if spec.sink == "writer" else []

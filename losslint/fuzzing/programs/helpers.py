@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from losslint.fuzzing.programs import losses, scaling, updates
+from losslint.fuzzing.programs import losses, scaling, updates, validation
 from losslint.fuzzing.programs.page import Page
 
 
@@ -19,6 +19,8 @@ def define(page: Page) -> None:
         page.add("", "")
     if page.helper == "loss":
         _loss_helper(page)
+    if page.spec.validation == "helper":
+        validation.define(page)
     if page.helper == "update":
         _update_helper(page)
 

@@ -46,17 +46,43 @@ def micro_batch(page: Page) -> None:
     loss = spec.loss
     context = precision.autocast(page)
     model = page.own("model")
-    forward = [f"outputs = {model}(inputs)"]
+    forward = _forward(page, model)
     made = expression(page, "outputs", "targets", "inputs", criterion_name(page))
     if page.helper == "loss":
         forward, made = [], f"compute_loss({', '.join(arguments(page, model, criterion_name(page)))})"
     if spec.scale == "at_loss":
         made = f"{made} / {page.window}"
-    if context:
-        with page.block(f"with {context}:"):
-            page.add(*forward, f"{loss} = {made}")
-    else:
+    if not context:
         page.add(*forward, f"{loss} = {made}")
+        _from_loss_to_backward(page)
+        return
+    with page.block(f"with {context}:"):
+        page.add(*forward, f"{loss} = {made}")
+        if spec.scope == "backward":
+            _from_loss_to_backward(page)
+    if spec.scope != "backward":
+        _from_loss_to_backward(page)
+
+
+def _forward(page: Page, model: str) -> list[str]:
+    if page.graph == "no_grad":
+        return ["with torch.no_grad():", f"    outputs = {model}(inputs)"]
+    if page.graph == "rounded":
+        return [f"outputs = torch.round({model}(inputs))"]
+    return [f"outputs = {model}(inputs){'.detach()' if page.graph == 'detached' else ''}"]
+
+
+def _from_loss_to_backward(page: Page) -> None:
+    spec = page.spec
+    loss = spec.loss
+    page.add(
+        *{
+            "rewrapped": [f"{loss} = torch.tensor({loss}.item(), requires_grad=True)"],
+            "made_leaf": [f"{loss} = {loss}.detach().requires_grad_()"],
+            "dead_term": ["penalty = F.l1_loss(outputs, targets)", f"{loss} = {loss} + 0.1 * penalty.item()"],
+            "live_term": ["penalty = F.l1_loss(outputs, targets)", f"{loss} = {loss} + 0.1 * penalty"],
+        }.get(page.graph, [])
+    )
     if page.branch == "skip_nan":
         with page.block(f"if torch.isnan({loss}):"):
             page.add('print("skipping a batch that is not a number")', "continue")

@@ -77,7 +77,7 @@ class Page:
     @cached_property
     def uses_scaler(self) -> bool:
         """Whether there is a GradScaler."""
-        return self.spec.framework == "plain" and self.spec.amp not in ("none", "bfloat16")
+        return self.spec.framework == "plain" and self.spec.amp not in ("none", "bfloat16", "float16")
 
     @cached_property
     def has_epochs(self) -> bool:
@@ -93,7 +93,12 @@ class Page:
     def helper(self) -> str:
         """What stands in a function of its own: the loss, or the update where it needs nothing but its arguments."""
         spec = self.spec
-        if spec.helper == "update" and (spec.framework != "plain" or spec.amp in ("optional", "disabled")):
+        switched = spec.amp in ("optional", "disabled")
+        alone = spec.framework == "plain" and not switched and self.optimizers == ["optimizer"]
+        schedules = self.cadence in ("ahead", "update")
+        if spec.helper == "update" and (not alone or schedules or spec.clip == "exhausted"):
+            return "inline"
+        if spec.helper == "loss" and self.graph in ("rounded", "detached", "no_grad"):
             return "inline"
         return spec.helper
 
@@ -121,6 +126,55 @@ class Page:
         if spec.gate in ("phase", "off_phase", "floor") and self.one_based is None:
             return "modulus"
         return spec.gate
+
+    @cached_property
+    def graph(self) -> str:
+        """What becomes of the graph between the model and the backward."""
+        spec = self.spec
+        if spec.graph in ("dead_term", "live_term") and (spec.reduction != "mean" or spec.helper == "loss"):
+            return "attached"
+        return spec.graph
+
+    @cached_property
+    def optimizers(self) -> list[str]:
+        """The optimizers by name: one, or one for each module of the model."""
+        spec = self.spec
+        apart = spec.optimizers != "one" and spec.framework == "plain" and spec.frame != "method"
+        return ["optimizer_backbone", "optimizer_head"] if apart else ["optimizer"]
+
+    @cached_property
+    def cadence(self) -> str:
+        """When the scheduler steps; empty where there is none."""
+        spec = self.spec
+        if spec.scheduler == "none" or spec.framework != "plain" or len(self.optimizers) > 1:
+            return ""
+        if not self.has_epochs and spec.cadence in ("epoch", "epoch_first"):
+            return "update"
+        return spec.cadence
+
+    @cached_property
+    def steps_first(self) -> bool:
+        """Whether the update stands ahead of the backward."""
+        spec = self.spec
+        can = self.gate != "inner" and spec.gate_style != "skip" and not self.uses_scaler and spec.framework == "plain"
+        return spec.order == "step_first" and can
+
+    @cached_property
+    def value(self) -> float:
+        """What the loss of a batch is where each of its items has the loss 1."""
+        return 1.1 if self.graph in ("dead_term", "live_term") else 1.0
+
+    @cached_property
+    def weight(self) -> float:
+        """What a batch that is trained on alone weighs in its step."""
+        return 1.1 if self.graph == "live_term" else 1.0
+
+    @cached_property
+    def together(self) -> bool:
+        """Whether one line shows the figure of the training and that of the validation."""
+        spec = self.spec
+        sink = spec.sink == "print" or (spec.sink == "returned" and not self.in_function)
+        return spec.together and spec.validation != "none" and sink and spec.accumulator != "none"
 
     @cached_property
     def accumulates(self) -> bool:

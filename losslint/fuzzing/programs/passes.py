@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from losslint.fuzzing.programs import losses, precision, reports, updates
+from losslint.fuzzing.programs import losses, precision, reports, schedules, updates, validation
 from losslint.fuzzing.programs.page import Page
 
 
@@ -23,6 +23,14 @@ def before(page: Page) -> None:
         page.add(f"criterion = {losses.criterion_made(page)}")
     if page.uses_scaler and spec.frame != "method" and (spec.clip != "right" or spec.frame == "script"):
         page.add(f"scaler = {precision.scaler(page)}")
+    if len(page.optimizers) > 1:
+        for name in page.optimizers:
+            module = f"model.{name.removeprefix('optimizer_')}"
+            page.add(f"{name} = torch.optim.SGD({module}.parameters(), lr=0.1)")
+    if page.cadence:
+        schedules.make(page)
+    if spec.clip == "exhausted" and spec.framework == "plain":
+        page.add(f"parameters = {page.own('model')}.parameters()")
     if spec.scale == "inverse":
         page.add(f"inverse = 1.0 / {page.window}")
     if page.gate == "global_step" and spec.frame != "method":
@@ -41,6 +49,8 @@ def all_epochs(page: Page) -> None:
     spec = page.spec
     if spec.sink == "returned" and page.in_function:
         page.add("history = []")
+    if spec.trains == "once":
+        page.add(f"{page.own('model')}.train()")
     with page.block(f"for epoch in range({page.setting('epochs')}):"):
         epoch(page)
     if spec.sink == "returned" and page.in_function:
@@ -49,7 +59,9 @@ def all_epochs(page: Page) -> None:
 
 def epoch(page: Page) -> None:
     """One pass over the batches, and its figure."""
-    page.add(f"{page.own('model')}.train()")
+    if page.spec.trains != "once" or not page.has_epochs:
+        page.add(f"{page.own('model')}.train()")
+    schedules.step(page, "epoch_first")
     reports.initial_values(page)
     if page.spec.zero != "never" and not page.accumulates:
         updates.zero(page)
@@ -57,6 +69,9 @@ def epoch(page: Page) -> None:
         page.add("pending = 0" if page.gate == "counter" else f"remaining = {page.window}")
     _loop(page)
     updates.flush(page)
+    schedules.step(page, "epoch")
+    if page.spec.validation != "none":
+        validation.judge(page)
     reports.report(page)
 
 
@@ -112,7 +127,13 @@ def _body(page: Page) -> None:
     if spec.zero == "start" and page.zero_based is not None:
         with page.block(f"if {page.zero_based} % {page.window} == 0:"):
             updates.zero(page)
+    if page.steps_first:
+        updates.gated(page)
+    if spec.clip == "early":
+        updates.clip(page)
     losses.micro_batch(page)
+    precision.after_backward(page)
     reports.after_backward(page)
-    if page.gate != "inner":
+    schedules.step(page, "batch")
+    if page.gate != "inner" and not page.steps_first:
         updates.gated(page)

@@ -9,13 +9,21 @@ def autocast(page: Page) -> str:
     """The context of the forward pass; empty where there is none."""
     if page.spec.framework != "plain":
         return ""
-    if page.spec.amp == "bfloat16":
-        return 'torch.autocast("cpu", dtype=torch.bfloat16)'
+    if page.spec.amp in ("bfloat16", "float16"):
+        return f'torch.autocast("cpu", dtype=torch.{page.spec.amp})'
     if page.spec.amp == "none":
         return ""
     if page.spec.amp in ("optional", "disabled") and page.in_function:
         return f'torch.autocast("cpu", enabled={page.own("use_amp")})'
     return 'torch.autocast("cpu")'
+
+
+def after_backward(page: Page) -> None:
+    """What is asked of the scaler on every micro-batch, where it should be once a step."""
+    if page.uses_scaler and page.spec.amp == "unscale_each":
+        page.add(*(f"{page.own('scaler')}.unscale_({page.own(name)})" for name in page.optimizers))
+    if page.uses_scaler and page.spec.amp == "update_each":
+        page.add(f"{page.own('scaler')}.update()")
 
 
 def scaler(page: Page) -> str:

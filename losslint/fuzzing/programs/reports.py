@@ -111,7 +111,8 @@ def report(page: Page) -> None:
     elif spec.sink == "wandb":
         page.add(f'wandb.log({{"train/loss": {figure}}})')
     else:
-        page.add(f"average = {figure}", 'print(f"train loss {average:.4f}")')
+        more = " validation loss {val_loss:.4f}" if page.together else ""
+        page.add(f"average = {figure}", f'print(f"train loss {{average:.4f}}{more}")')
 
 
 def _figure(page: Page) -> str | None:

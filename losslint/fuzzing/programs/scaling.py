@@ -54,6 +54,7 @@ def scale(page: Page) -> None:
 def backward(page: Page) -> None:
     """The backward of a micro-batch."""
     spec = page.spec
+    call = f".backward({'retain_graph=True' if page.graph == 'kept' else ''})"
     expression = {
         "alias": "scaled_loss",
         "expression": f"({spec.loss} / {page.window})",
@@ -67,14 +68,14 @@ def backward(page: Page) -> None:
         if spec.scale == "expression" and spec.scale_where == "function" and not special_backward(page):
             page.add(f"accumulate_gradients({spec.loss}, {page.window})")
         else:
-            page.add(f"{expression}.backward()")
+            page.add(f"{expression}{call}")
     elif spec.amp == "optional" and page.in_function:
         with page.block(f"if {page.own('use_amp')}:"):
-            page.add(f"{page.own('scaler')}.scale({expression.strip('()')}).backward()")
+            page.add(f"{page.own('scaler')}.scale({expression.strip('()')}){call}")
         with page.block("else:"):
-            page.add(f"{expression}.backward()")
+            page.add(f"{expression}{call}")
     else:
-        page.add(f"{page.own('scaler')}.scale({expression.strip('()')}).backward()")
+        page.add(f"{page.own('scaler')}.scale({expression.strip('()')}){call}")
 
 
 def special_backward(page: Page) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from losslint.fuzzing.programs import reports
+from losslint.fuzzing.programs import reports, schedules
 from losslint.fuzzing.programs.page import Page
 
 
@@ -78,58 +78,71 @@ def arguments(page: Page) -> list[str]:
 def now(page: Page) -> None:
     """The statements of an update."""
     spec = page.spec
-    optimizer, scaler = page.own("optimizer"), page.own("scaler")
-    scales = page.uses_scaler
+    scaler = page.own("scaler")
     parameters = f"{page.own('model')}.parameters()"
     if spec.zero == "early" and not page.accumulates:
         zero(page)
-    if scales and spec.clip == "right" and spec.amp != "optional":
-        page.add(f"{scaler}.unscale_({optimizer})")
+    if page.uses_scaler and spec.clip == "right" and spec.amp not in ("optional", "unscale_each"):
+        page.add(*(f"{scaler}.unscale_({page.own(name)})" for name in page.optimizers))
     if spec.scale == "gradients":
         with page.block(f"for parameter in {parameters}:"), page.block("if parameter.grad is not None:"):
             page.add(f"parameter.grad /= {page.window}")
-    clip = ""
-    if spec.clip in ("right", "unscaled_first", "late"):
-        clip = f"torch.nn.utils.clip_grad_norm_({parameters}, 1.0)"
-    if spec.clip == "value":
-        clip = f"torch.nn.utils.clip_grad_value_({parameters}, 1.0)"
-    if spec.framework == "accelerate":
-        clip = clip.replace("torch.nn.utils.", "accelerator.")
-    if spec.framework == "fabric" and clip:
-        clip = f"fabric.clip_gradients({page.own('model')}, {optimizer}, max_norm=1.0)"
-    if clip and spec.clip != "late" and not (scales and spec.amp == "optional"):
-        page.add(clip)
-    _step(page, optimizer, scaler, scales)
-    if clip and spec.clip == "late":
-        page.add(clip)
+    if spec.clip not in ("late", "early") and not (page.uses_scaler and spec.amp == "optional"):
+        clip(page)
+    schedules.step(page, "ahead")
+    _step(page)
+    schedules.step(page, "update")
+    if spec.clip == "late":
+        clip(page)
     if spec.zero == "after" or (spec.zero in ("every", "start", "early") and page.accumulates):
         zero(page)
 
 
-def _step(page: Page, optimizer: str, scaler: str, scales: bool) -> None:
+def clip(page: Page) -> None:
+    """Clips the gradients."""
     spec = page.spec
-    if scales and spec.amp == "optional" and page.in_function:
-        with page.block(f"if {page.own('use_amp')}:"):
-            page.add(f"{scaler}.step({optimizer})", f"{scaler}.update()")
-        with page.block("else:"):
-            page.add(f"{optimizer}.step()")
-    elif scales and spec.amp != "bypassed":
-        page.add(f"{scaler}.step({optimizer})")
-        page.add(*([] if spec.amp == "no_update" else [f"{scaler}.update()"]))
-    else:
-        page.add(f"{optimizer}.step()")
+    if spec.clip == "none":
+        return
+    if spec.framework == "fabric":
+        page.add(f"fabric.clip_gradients({page.own('model')}, {page.own('optimizer')}, max_norm=1.0)")
+        return
+    exhausted = spec.clip == "exhausted" and spec.framework == "plain"
+    parameters = "parameters" if exhausted else f"{page.own('model')}.parameters()"
+    function = "clip_grad_value_" if spec.clip == "value" else "clip_grad_norm_"
+    module = "accelerator" if spec.framework == "accelerate" else "torch.nn.utils"
+    page.add(f"{module}.{function}({parameters}, 1.0)")
+
+
+def _step(page: Page) -> None:
+    spec = page.spec
+    scaler = page.own("scaler")
+    plain = [f"{page.own(name)}.step{'' if spec.order == 'uncalled' else '()'}" for name in page.optimizers]
+    if not page.uses_scaler or spec.amp == "bypassed":
+        page.add(*plain)
+        return
+    scaled = [f"{scaler}.step({page.own(name)})" for name in page.optimizers]
+    scaled += [] if spec.amp in ("no_update", "update_each") else [f"{scaler}.update()"]
+    if spec.amp != "optional" or not page.in_function:
+        page.add(*scaled)
+        return
+    with page.block(f"if {page.own('use_amp')}:"):
+        page.add(*scaled)
+    with page.block("else:"):
+        page.add(*plain)
 
 
 def zero(page: Page) -> None:
     """Sets the gradients to zero."""
     spec = page.spec
-    if spec.zero_call == "model":
+    if spec.optimizers == "one_zeroed" and len(page.optimizers) > 1:
+        page.add(f"{page.optimizers[0]}.zero_grad()")
+    elif spec.zero_call == "model":
         page.add(f"{page.own('model')}.zero_grad()")
     elif spec.zero_call == "none" and spec.framework == "plain":
         with page.block(f"for parameter in {page.own('model')}.parameters():"):
             page.add("parameter.grad = None")
     else:
-        page.add(f"{page.own('optimizer')}.zero_grad()")
+        page.add(*(f"{page.own(name)}.zero_grad()" for name in page.optimizers))
 
 
 def flush(page: Page) -> None:
