@@ -18,7 +18,7 @@ from losslint.runtime.answers import (
 )
 from losslint.runtime.bench import WINDOWS, Bench, same, steady, weight
 from losslint.runtime.figures import figures_reached, rows_of, unreached, value_of
-from losslint.runtime.ledger import Ledger
+from losslint.runtime.ledger import Ledger, StepRow
 from losslint.runtime.world import SCALE
 
 
@@ -238,14 +238,23 @@ def stale_gradient(bench: Bench, question: Question) -> Answer:
     problem = obstacle(ledger)
     if problem is not None:
         return problem
-    steps = [step for step in ledger.steps if step.fresh]
-    if len(steps) < 3:
+    by_optimizer: dict[str, list[StepRow]] = {}
+    for step in ledger.steps:
+        if step.fresh:
+            by_optimizer.setdefault(step.optimizer, []).append(step)
+    third = [steps[2] for steps in by_optimizer.values() if len(steps) > 2]
+    if not third:
         return nothing(Reason.NOT_REACHED, "fewer than three steps")
-    step = steps[2]
-    ratio = (step.total + sum(use.total for use in step.stale)) / step.total if step.total else 1.0
+    # where several optimizers step, one whose gradients stay is enough
+    step = max(third, key=_grown)
+    ratio = _grown(step)
     # a scaler divides what is stale once more: then the number is another, and the law no less broken
     predicted = None if step.through_scaler else 3.0
     return Answer(ratio, predicted, not same(ratio, 1.0), predicted is None or same(ratio, predicted))
+
+
+def _grown(step: StepRow) -> float:
+    return (step.total + sum(use.total for use in step.stale)) / step.total if step.total else 1.0
 
 
 def no_gradient(bench: Bench, question: Question) -> Answer:
