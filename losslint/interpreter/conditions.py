@@ -371,13 +371,29 @@ def _static(ev: Evaluator, test: Unknown, node: ir.Node, statement: ir.If | None
     taken = _default(test, atom)
     if statement is not None:
         body = statement.body[-1] if statement.body else None
-        if isinstance(body, (ir.Raise, ir.Return, ir.Continue, ir.Break)):
+        if _answers(ev, statement):
+            if not statement.orelse and statement is not ev.stack[-1].body[-1]:
+                # the last of several alternatives, one of which is meant to hold
+                return True
+        elif isinstance(body, (ir.Raise, ir.Return, ir.Continue, ir.Break)):
             taken = not positive
     if relevant:
         world.settings.decisions[atom] = taken
         world.open_conditions[atom] = taken
         world.condition_nodes.setdefault(atom, node)
     return taken is positive
+
+
+def _answers(ev: Evaluator, statement: ir.If) -> bool:
+    """Whether a branch gives the function's value and nothing stands after it that would give another one: not to take
+    it is to leave the function with nothing."""
+    end = statement.body[-1] if statement.body else None
+    if not ev.stack or not isinstance(end, ir.Return) or end.value is None:
+        return False
+    last = ev.stack[-1].body[-1]
+    while isinstance(last, ir.If) and last is not statement and last.orelse:
+        last = last.orelse[-1]
+    return last is statement
 
 
 def _asks_the_scaler(test: Unknown, statement: ir.If) -> bool:

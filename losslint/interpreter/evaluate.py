@@ -456,7 +456,7 @@ class Evaluator:
                 return self.world.visits[self.world.current].place == self.world.settings.batches - 1
             path = f"{receiver.path}.{name}"
             if receiver.varies or receiver.tainted:
-                return Unknown(path, receiver.varies, receiver.tainted)
+                return Unknown(path, receiver.varies, receiver.tainted, likely=name == "requires_grad")
             return self.guess(path)
         if kind is Instance:
             return calls.instance_attribute(self, receiver, name)

@@ -110,13 +110,25 @@ def undivided(loop: Loop) -> Iterator[Backward]:
     unit = mean_weight(loop)
     if unit is not None and not unit.is_one and not unit.other:
         return
-    if late_divisions(loop) or loop.nominal_batch:
+    if late_divisions(loop) or loop.nominal_batch or hooked(loop) or _normalised_by_hand(loop):
         return
     for backward in {backward.node: backward for backward in reversed(loop.high.backwards)}.values():
         if not (
             all_summed(backward) or out_of_sight(backward) or spans_batches(backward) or has_unknown_divisor(backward)
         ):
             yield backward
+
+
+def _normalised_by_hand(loop: Loop) -> bool:
+    """Whether the gradients are scaled by a factor that the loop does not explain: a total over the window, perhaps."""
+    weights = loop.step_weight(loop.base) or {}
+    read = [units.read(Fraction(weight)) for weight in weights.values()]
+    return bool(loop.base.gradient_scalings) and any(unit is None or unit.other for unit in read)
+
+
+def hooked(loop: Loop) -> bool:
+    """Whether hooks are hung on tensors, parameters perhaps: they may divide each gradient as it comes."""
+    return any("register_hook" in facts.calls for facts in loop.facts)
 
 
 def late_divisions(loop: Loop) -> list[Scaling]:

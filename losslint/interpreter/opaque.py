@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from losslint.interpreter import arithmetic, figures, freezing, roles, tensors
@@ -87,4 +88,11 @@ def shown(value: Any) -> str:
 
 
 def _holds_tensor(values: list[Any]) -> bool:
-    return any(isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value) for value in values)
+    """Whether a tensor is an item of a value: of a batch that is a tuple, or a dict whose items were moved."""
+    return any(isinstance(item, Tensor) for value in values for item in _items(value))
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()

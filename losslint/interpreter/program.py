@@ -179,7 +179,7 @@ class Program:
                 or self.freezes(facts)
                 or not facts.calls.isdisjoint(self.reach.loop)
                 or any(name[:1].isupper() for name in facts.calls)
-                or any(map(roles.is_batch_size, facts.read))
+                or any(roles.is_batch_size(name) or roles.is_loss(name) for name in facts.read)
             )
         return idle
 

@@ -75,6 +75,13 @@ def is_optimizer(path: str) -> bool:
 
 
 @lru_cache(maxsize=8192)
+def outer_optimizer(path: str) -> str:
+    """The optimizer that holds the one at a path: of `self.optimizer.optimizer`, `self.optimizer`."""
+    outer, _, name = path.rpartition(".")
+    return outer_optimizer(outer) if name in ("optimizer", "_optimizer", "optim") and is_optimizer(outer) else path
+
+
+@lru_cache(maxsize=8192)
 def is_scheduler(path: str) -> bool:
     """Whether a path reads like a learning-rate scheduler."""
     return bool(_SCHEDULER.search(last(path)))

@@ -25,6 +25,8 @@ def reasons(loop: Loop) -> tuple[str, ...]:
         found.append("several optimizers step apart")
     if loop.nominal_batch:
         found.append("the window is a nominal batch size")
+    if laws.hooked(loop):
+        found.append("hooks may change the gradients")
     for holds, reason in (
         (laws.out_of_sight, "the loss is made out of sight"),
         (laws.spans_batches, "one loss spans several batches"),

@@ -240,6 +240,11 @@ def gradient_method(ev: Evaluator, gradient: Thing, name: str, args: list[Any], 
     return Unknown(f"{gradient.path}.{name}()", varies=True)
 
 
+def not_followed(ev: Evaluator, value: Unknown, node: ir.Expr, evidence: int) -> Tensor:
+    """What is backpropagated although it is not in sight: numbers that went into it may have been its divisor."""
+    return ev.tensor(node, evidence=evidence, traits=frozenset({"out of sight"} if value.kinds else ()))
+
+
 def as_float(ev: Evaluator, value: Linear | Tensor, name: str, node: ir.Node) -> Linear:
     """A loss as a plain number, which the function `name` makes of it: no graph, no shared memory."""
     form = arithmetic.linear(ev, value)

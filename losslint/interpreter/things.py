@@ -194,7 +194,7 @@ def scaler_method(ev: Evaluator, thing: Any, name: str, args: list[Any], node: i
 
 def _scaled(ev: Evaluator, value: Any, node: ir.Call) -> Any:
     if type(value) is Unknown and not value.tainted:
-        value = ev.tensor(tensors.argument(node))
+        value = tensors.not_followed(ev, value, tensors.argument(node), 0)
     form = arithmetic.linear(ev, value)
     if form is None:
         return value

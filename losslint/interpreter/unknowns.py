@@ -121,7 +121,7 @@ def _unknown_backward(ev: Evaluator, receiver: Unknown, args: list[Any], kwargs:
         world.doubt("backward on a value that was not followed", node)
         return None
     source = node.func.value if isinstance(node.func, ir.Attr) else node
-    form = arithmetic.linear(ev, ev.tensor(source, evidence=1))
+    form = arithmetic.linear(ev, tensors.not_followed(ev, receiver, source, 1))
     assert form is not None
     world.backward(node, form)
     return None

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from losslint import units
+from losslint.interpreter import roles
 from losslint.interpreter.graph import BY_HAND
 from losslint.interpreter.values import (
     AMP,
@@ -466,6 +467,7 @@ class World:
 
     def step(self, node: ir.Node, optimizer: str, scaler: bool, framework: str = "") -> None:
         """An optimizer consumes what the gradients hold."""
+        optimizer = roles.outer_optimizer(optimizer)
         start = self._pending(optimizer)
         seen = max(self.seen.get(optimizer, 0), start)
         unscaled = self.amp.get(optimizer, AmpState(False, None)).unscaled
@@ -509,6 +511,7 @@ class World:
 
     def zero(self, node: ir.Node, optimizer: str, everything: bool) -> None:
         """Gradients are set to zero: those of one optimizer, or all of them."""
+        optimizer = roles.outer_optimizer(optimizer)
         start = self.cleared_all if everything else self._pending(optimizer)
         seen = max([start, *self.seen.values()]) if everything else max(self.seen.get(optimizer, 0), start)
         lost = tuple(self.contributions[seen:])
@@ -534,6 +537,7 @@ class World:
 
     def unscale(self, node: ir.Node, optimizer: str) -> None:
         """`scaler.unscale_(optimizer)`; the event's flag says that it had been done already."""
+        optimizer = roles.outer_optimizer(optimizer)
         already = self.amp.get(optimizer, AmpState(False, None))
         self.event("unscale", node, optimizer, already.node is not None)
         self.amp[optimizer] = AmpState(True, node)
