@@ -33,5 +33,7 @@ class Claim(Enum):
     GRAPHS_ALIVE = "the graphs of past batches that the accumulator keeps alive"
     LOSS_CHANGED = "the loss after the line over the loss before it"
     NO_GRADIENT = "optimizer steps that see no gradient of a batch that was drawn for them"
+    DEAD_BACKWARD = "calls of backward that reach no loss that the parameters have a part in"
+    GRADIENT_SHARE = "the weight of a batch in the gradient over its weight in the loss that is backpropagated"
     CLIP_ORDER = "clips that no later step of the same window sees"
     SCHEDULER_PACE = "scheduler steps per optimizer step"

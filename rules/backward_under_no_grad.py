@@ -60,6 +60,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.findings import Law, Severity
 from losslint.interpreter import graph, laws
 from losslint.interpreter.ledger import Loop
@@ -86,5 +87,6 @@ RULE = Rule(
     law=Law.GRAPH,
     severity=Severity.ERROR,
     check=check,
+    claim=Claim.DEAD_BACKWARD,
     module=__name__,
 )

@@ -60,6 +60,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from losslint.claims import Claim
 from losslint.findings import Law, Severity
 from losslint.interpreter import laws
 from losslint.interpreter.ledger import Loop
@@ -98,5 +99,6 @@ RULE = Rule(
     law=Law.GRAPH,
     severity=Severity.WARNING,
     check=check,
+    claim=Claim.GRADIENT_SHARE,
     module=__name__,
 )

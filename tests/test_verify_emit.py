@@ -31,7 +31,10 @@ pytest.importorskip("torch", reason="scripts and pictures show what torch measur
 MEASURABLE = [rule for rule in rules() if rule.claim is not None]
 MOST_LINES = 130
 
-NO_SCRIPT = {Claim.FIGURE_LOCAL, Claim.NO_GRADIENT, Claim.CLIP_ORDER, Claim.SCHEDULER_PACE}
+NO_SCRIPT = {
+    *(Claim.FIGURE_LOCAL, Claim.NO_GRADIENT, Claim.CLIP_ORDER, Claim.SCHEDULER_PACE),
+    *(Claim.DEAD_BACKWARD, Claim.GRADIENT_SHARE),
+}
 """What takes several processes, or is about calls that a script would have to make up."""
 
 NO_OPTIMIZER = {"LL902", "LL903"}

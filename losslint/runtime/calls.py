@@ -11,7 +11,7 @@ from losslint.contracts import torch as contract
 from losslint.runtime import roles
 from losslint.runtime.objects import Loader
 from losslint.runtime.outline import is_lossy
-from losslint.runtime.things import ANY, DATA, DATASET, DETACHED, MODEL, OUT, Guess, Thing, batch_of, kind_of
+from losslint.runtime.things import ANY, DATA, DATASET, DECIDING, DETACHED, MODEL, OUT, Guess, Thing, batch_of, kind_of
 from losslint.runtime.world import World
 
 _TOUCHES = re.compile(r"grad", re.I)
@@ -50,7 +50,7 @@ def call_thing(one: World, thing: Thing, arguments: tuple[Any, ...], options: di
         return one.draw(name)
     if re.search(r"dataset$", name, re.I):
         return Thing(name, DATASET)
-    if re.search(r"model|forward|net$", name, re.I):
+    if re.search(r"model|forward|net$|train(ing)?_step$", name, re.I):
         kind = OUT if batch_of(*values) is not None else MODEL
         return Thing(name, kind, batch_of(*values))
     if any(isinstance(value, torch.Tensor) and value.requires_grad for value in values):
@@ -89,8 +89,8 @@ def call_function(one: World, name: str, arguments: tuple[Any, ...], options: di
         return getattr(arguments[0], name)(*arguments[1:], **options)
     if name == "where" and len(arguments) == 3 and isinstance(arguments[1], torch.Tensor):
         return arguments[1]
-    if name in ("argmax", "argmin", "round") and kind == OUT:
-        kind = DATA
+    if name in DECIDING and kind == OUT:
+        kind = DETACHED
     return Thing(name, kind, batch_of(*values))
 
 

@@ -21,6 +21,9 @@ from losslint.runtime.figures import figures_reached, rows_of, unreached, value_
 from losslint.runtime.ledger import Ledger, StepRow
 from losslint.runtime.world import SCALE
 
+_CURVED = 0.02
+"""How far the slopes of a loss that is no straight line may be off the mean."""
+
 
 def steps_reached(bench: Bench) -> bool:
     """Whether optimizer steps see gradients of batches."""
@@ -273,3 +276,53 @@ def no_gradient(bench: Bench, question: Question) -> Answer:
         empty = [step for step in later if not any(use.total for use in step.fresh)]
         worst = max(worst, len(empty) / len(later)) if later else worst
     return Answer(worst, 1.0, worst > 0, same(worst, 1.0))
+
+
+def dead_backward(bench: Bench, question: Question) -> Answer:
+    """The share of the backward calls in question that add nothing to any gradient."""
+    calls: list[tuple[int, bool]] = []
+    for event in bench.base.events:
+        if event.kind == "backward":
+            calls.append((event.line, False))
+        elif event.kind == "dead":
+            calls[-1] = (event.line, True)
+    asked = [dead for line, dead in calls if line in question.lines] or [dead for _, dead in calls]
+    if not asked:
+        return nothing(Reason.NOT_REACHED, "no backward")
+    share = sum(asked) / len(asked)
+    return Answer(share, 1.0, share > 0, same(share, 1.0))
+
+
+def gradient_share(bench: Bench, question: Question) -> Answer:
+    """The least weight of a batch in the gradient over the rate at which the loss moves with those of its items."""
+    if bench.base.taints:
+        return nothing(Reason.UNMODELLED_SCALING, "; ".join(bench.base.taints[:3]))
+    once, twice = _backpropagated(bench.base), _backpropagated(bench.run(doubled=True))
+    shares: list[float] = []
+    for at, (gradient, losses) in once.items():
+        other, raised = twice.get(at, _NOTHING)
+        # several losses of a batch may show one another's terms: the largest holds them all
+        rates = [high - low for low, high in zip(losses, raised, strict=False)]
+        if rates and max(rates) > 0:
+            # from loss 1 to loss 2, a curve of the second degree rises by the mean of its slopes there
+            shares.append((gradient + other) / 2 / max(rates))
+    if not shares:
+        return nothing(Reason.NOT_REACHED, "no loss that is backpropagated moves with the losses of its batch")
+    least = min(shares)
+    broken = least < 1 - _CURVED
+    return Answer(least, None, broken, broken)
+
+
+_NOTHING: tuple[float, list[float]] = (0.0, [])
+
+
+def _backpropagated(ledger: Ledger) -> dict[int, tuple[float, list[float]]]:
+    """How many batches were drawn -> what the gradient gained there, and the losses that it gained it from."""
+    found: dict[int, tuple[float, list[float]]] = {}
+    for event in ledger.events:
+        gradient, losses = found.get(event.at, _NOTHING)
+        if event.kind == "backward":
+            found[event.at] = gradient, [*losses, event.value]
+        elif event.kind == "gradient":
+            found[event.at] = gradient + event.value, losses
+    return found

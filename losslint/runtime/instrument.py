@@ -238,6 +238,9 @@ class Instrumenter(ast.NodeTransformer):
             # the last of some kinds that are told apart
             wanted = True
         end = node.body[-1]
+        if wanted is None and not node.orelse and isinstance(end, ast.Return) and end.value and self._ends(node):
+            # or else the function would give nothing
+            wanted = True
         quits = isinstance(end, ast.Expr) and bool(called_in(end) & {"exit", "quit", "_exit"})
         leaves = wanted is not True and (quits or isinstance(end, (ast.Raise, ast.Return, ast.Continue, ast.Break)))
         loop = next((n for n in self.outline.around(node) if isinstance(n, LOOPS)), None)
@@ -251,6 +254,13 @@ class Instrumenter(ast.NodeTransformer):
         node.body = self._block(node.body)
         node.orelse = self._block(node.orelse) if node.orelse else []
         return node
+
+    def _ends(self, node: ast.stmt) -> bool:
+        """Whether a function is over after a statement."""
+        parent = self.outline.parents.get(node)
+        if isinstance(parent, ast.If):
+            return bool(parent.orelse) and parent.orelse[-1] is node and self._ends(parent)
+        return isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef)) and parent.body[-1] is node
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         place = self._place(node.test, "if")

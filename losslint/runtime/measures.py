@@ -29,6 +29,8 @@ MEASURES: dict[Claim, Measure] = {
     Claim.GRAPHS_ALIVE: figures.graphs_alive,
     Claim.LOSS_CHANGED: figures.loss_changed,
     Claim.NO_GRADIENT: gradients.no_gradient,
+    Claim.DEAD_BACKWARD: gradients.dead_backward,
+    Claim.GRADIENT_SHARE: gradients.gradient_share,
     Claim.CLIP_ORDER: order.clip_order,
     Claim.SCHEDULER_PACE: order.scheduler_pace,
 }
@@ -53,6 +55,8 @@ def reached(claim: Claim, bench: Bench) -> bool:
         return gradients.steps_reached(bench)
     if claim in (Claim.CLIPPED_SCALE, Claim.SCALER_ORDER, Claim.CLIP_ORDER, Claim.NO_GRADIENT, Claim.SCHEDULER_PACE):
         return bool(bench.base.steps) or (claim is Claim.NO_GRADIENT and scaler_raised(bench.base, NOTHING_TO_SCALE))
+    if claim in (Claim.DEAD_BACKWARD, Claim.GRADIENT_SHARE):
+        return bool(bench.base.backwards)
     if claim in (Claim.GRAPHS_ALIVE, Claim.LOSS_CHANGED, Claim.MASKED_SHARE):
         return bool(bench.base.backwards) or figures.figures_reached(bench)
     return figures.figures_reached(bench)

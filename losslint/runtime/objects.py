@@ -69,7 +69,8 @@ class Optimizer:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return Thing(f"optimizer.{name}")
+        # one that wraps another is the one
+        return self if name in ("optimizer", "base_optimizer") else Thing(f"optimizer.{name}")
 
 
 class Loader:

@@ -26,6 +26,8 @@ _TITLES: Mapping[Claim, Callable[[float], str]] = {
     Claim.FIGURE_SHARE: lambda factor: f"The reported loss is {times(factor)}",
     Claim.FIGURE_BATCHES: lambda factor: f"The reported loss speaks of {number(100 * factor)} % of the batches",
     Claim.FIGURE_LAST_BATCH: lambda factor: f"An item of the last batch counts {number(factor)} times in the report",
+    Claim.DEAD_BACKWARD: lambda factor: "Backward reaches no parameter",
+    Claim.GRADIENT_SHARE: lambda factor: f"The gradient is that of {number(100 * factor)} % of the loss",
     Claim.NO_GRADIENT: lambda factor: "Steps see no gradient of the batches drawn for them",
     Claim.FIGURE_PAIR: lambda factor: f"The training figure is {times(factor)} beside the validation figure",
 }

@@ -20,8 +20,13 @@ def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...])
     ledger = bench.run(batches=shape.batches + 2) if claim in _TAIL_CLAIMS else bench.base
     if claim is Claim.FIGURE_LAST_BATCH and answer.figure is not None:
         bars = _in_report(answer.figure, bench)
+    elif claim is Claim.DEAD_BACKWARD:
+        bars = _out_of_reach(ledger)
     else:
-        bars = [*_bars(ledger, bench, 2 if claim in _TAIL_CLAIMS else _MOST_STEPS), *_without_step(ledger, bench)]
+        right = _item_weight(bench)
+        if claim is Claim.GRADIENT_SHARE and answer.measured:
+            right /= answer.measured
+        bars = [*_bars(ledger, right, 2 if claim in _TAIL_CLAIMS else _MOST_STEPS), *_without_step(ledger, right)]
     return Portrait(
         ledger.shape,
         answer.measured,
@@ -34,15 +39,21 @@ def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...])
     )
 
 
-def _bars(ledger: Ledger, bench: Bench, most: int) -> list[StepBars]:
+def _bars(ledger: Ledger, right: float, most: int) -> list[StepBars]:
     """The first steps of a pass, and its last one where that is another kind of window."""
-    right = _item_weight(bench)
     steps = [step for step in ledger.steps if (step.fresh or step.lost) and step.at <= ledger.first_pass]
     shown = steps if len(steps) <= most else [*steps[: most - 1], steps[-1]]
     return [_bar(step, 1 + steps.index(step), right, ledger) for step in shown]
 
 
-def _without_step(ledger: Ledger, bench: Bench) -> list[StepBars]:
+def _out_of_reach(ledger: Ledger) -> list[StepBars]:
+    """The first micro-batches, of which no item reaches a gradient."""
+    size = ledger.shape.batch_size
+    items = [tuple((batch, item) for item in range(size)) for batch in range(_MOST_STEPS)]
+    return [StepBars(f"batch {one[0][0] + 1}", one, (0.0,) * size, (1 / size,) * size) for one in items]
+
+
+def _without_step(ledger: Ledger, right: float) -> list[StepBars]:
     """The micro-batches of the first pass that no step saw."""
     seen = {use.batch for step in ledger.steps for use in step.fresh} | {n for step in ledger.steps for n in step.lost}
     left = sorted(number for number in ledger.trained - seen if number < ledger.first_pass)
@@ -50,7 +61,7 @@ def _without_step(ledger: Ledger, bench: Bench) -> list[StepBars]:
         return []
     size = ledger.shape.batch_size
     items = tuple((number, item) for number in left for item in range(size))
-    share = _item_weight(bench) / len(left) / size
+    share = right / len(left) / size
     return [StepBars("no step", items, (0.0,) * len(items), (share,) * len(items))]
 
 

@@ -154,6 +154,7 @@ _ROLES: list[tuple[str, Maker]] = [
         lambda w, n: Thing(n, MODEL),
     ),
     (r"device$", lambda w, n: w.device),
+    (r"^training$|^is_train(ing)?$", lambda w, n: Guess(1)),
     (r"local_rank|^rank$|_rank$|gpu_id|^gpu$", lambda w, n: Guess(0)),
     (r"world_size|n_gpu|num_gpu|ngpu|num_procs|num_processes", lambda w, n: Guess(1)),
     (
@@ -210,5 +211,9 @@ def known_role(one: World, name: str) -> Any:
     for pattern, maker in _COMPILED:
         if pattern.search(name):
             made = maker(one, name)
-            return Number(made) if type(made) is int else Real(made) if type(made) is float else made
+            if type(made) not in (int, float):
+                return made
+            number = Number(made) if type(made) is int else Real(made)
+            number.label = name
+            return number
     return None

@@ -22,8 +22,11 @@ ANY, DATA, OUT, MASK, MODEL, DATASET, DETACHED = "any", "data", "out", "mask", "
 set, an output without its graph."""
 
 _COMPARING = frozenset("eq ne gt lt ge le not_equal greater less logical_and logical_not isfinite isnan".split())
-_CHOOSING = frozenset("argmax argmin max topk round".split())
+_CHOOSING = frozenset("max topk".split())
+DECIDING = frozenset("argmax argmin round floor ceil sign one_hot heaviside trunc".split())
+"""Functions without a gradient."""
 _COUNTS = frozenset("batch_size num_graphs num_tokens ntokens n_tokens num_nodes".split())
+_SCALING = frozenset({"mul_", "div_"})
 _WEIGHT = re.compile(r"weight|lambda|^lam(_|$)|alpha|beta|gamma|coef|(^|_)w(_|$)|temperature|sigma|tau", re.I)
 _MASKS = re.compile(r"mask|valid|keep|padding|observed", re.I)
 _MODEL_METHODS = frozenset(
@@ -102,10 +105,12 @@ class Guess(int):
 
 
 class Number(int):
-    """A number that a name stands for; a name may turn out to be a function or a table."""
+    """A number that a name stands for; the name may turn out to be that of a function or a table."""
+
+    label = "number"
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return world().call(Thing("number"), arguments, options)
+        return world().call(Thing(self.label), arguments, options)
 
     def __getitem__(self, key: Any) -> Any:
         return self
@@ -119,6 +124,7 @@ class Number(int):
 class Real(float):
     """The same with a fraction."""
 
+    label = "number"
     __call__ = Number.__call__
     __getitem__ = Number.__getitem__
     __getattr__ = Number.__getattr__
@@ -220,6 +226,8 @@ class Thing:
             return torch.float32
         if self._kind == OUT and is_lossy(name):
             return self._loss()
+        if name == "data" and self._kind == OUT:
+            return self._like(self._name, DETACHED)
         if name == "requires_grad":
             return self._kind == OUT
         return Method(self, name)
@@ -228,6 +236,8 @@ class Thing:
         """The mean loss of the batch that an output stands for."""
         world().assume(f"`{self._name}` is the mean loss of its batch")
         value = world().losses(self._batch).mean()
+        if self._kind == DETACHED:
+            value = value.detach()
         if self._factor != self._factor:
             world().taint(f"the loss goes through `{self._name}`")
             return value
@@ -372,7 +382,7 @@ class Thing:
         kind = kind_of(self, other)
         if kind == MASK and operation in ("and", "or", "invert", "mul", "rmul"):
             return Thing(self._name, MASK, batch_of(self, other))
-        return Thing(self._name, OUT if kind == OUT else DATA if kind != ANY else ANY, batch_of(self, other))
+        return Thing(self._name, kind if kind in (OUT, DETACHED, ANY) else DATA, batch_of(self, other))
 
     def _alone(self) -> Any:
         return self._like(self._name)
@@ -389,6 +399,9 @@ class Thing:
         things = [a for a in (*arguments, *options.values()) if isinstance(a, Thing)]
         if tensors and things:
             return with_tensor(tensors[0], things[0], name)
+        if function.__name__ in _SCALING and isinstance(arguments[0], torch.Tensor):
+            world().taint(f"a gradient is scaled by `{things[0]._name}`")
+            return arguments[0]
         return world().function(name, arguments, options)
 
 
@@ -425,9 +438,10 @@ class Method(Thing):
             return torch.tensor(world().valid(of._batch) / items)
         if kind == MASK and name in ("any", "all", "item"):
             return Guess(0)
-        if kind == OUT and reduces and name in ("mean", "sum"):
+        if kind in (OUT, DETACHED) and reduces and name in ("mean", "sum"):
             value = world().losses(of._batch)
             value = value.mean() if name == "mean" else value.sum()
+            value = value if kind == OUT else value.detach()
             world().assume(f"`{of._name}.{name}()` is a loss")
             return value * of._factor
         if name in ("item", "tolist", "__float__"):
@@ -438,6 +452,8 @@ class Method(Thing):
             return of._like(of._name, MASK)
         if name in _CHOOSING:
             return of._like(of._name, DATA)
+        if name in DECIDING and kind == OUT:
+            return of._like(of._name, DETACHED)
         if name in ("detach", "numpy") and kind == OUT:
             return of._like(of._name, DETACHED)
         return of._like(of._name)

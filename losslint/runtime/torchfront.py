@@ -12,7 +12,7 @@ import torch
 from losslint.contracts import torch as contract
 from losslint.runtime import roles
 from losslint.runtime.bases import Data, Module, parameters
-from losslint.runtime.front import Front
+from losslint.runtime.front import Front, soft
 from losslint.runtime.objects import Loader
 from losslint.runtime.schedulers import Schedulers
 from losslint.runtime.things import DATASET, MODEL, Guess, Imported, Thing, world
@@ -35,6 +35,13 @@ def _loss_class(name: str) -> Callable[..., Any]:
         return roles.Criterion(name, reduction if isinstance(reduction, str) else "mean", **options)
 
     return make
+
+
+def _tensor(data: Any, *arguments: Any, **options: Any) -> Any:
+    """A tensor made anew: of the losses in a list it takes the numbers."""
+    if isinstance(data, (list, tuple)):
+        data = [float(part.detach()) if isinstance(part, torch.Tensor) and not part.dim() else part for part in data]
+    return soft("tensor", torch.tensor)(data, *arguments, **options)
 
 
 def _optimizer_class(name: str) -> Callable[..., Any]:
@@ -265,6 +272,7 @@ def torch_module(name: str) -> Any:
                 {"backward": lambda loss, *a, **o: world().backward(loss), "Variable": lambda value, *a, **o: value},
             ),
             "device": lambda *arguments: one.device,
+            "tensor": _tensor,
             "compile": lambda model=None, **o: model if model is not None else (lambda f: f),
             "no_grad": torch.no_grad,
             "inference_mode": torch.no_grad,

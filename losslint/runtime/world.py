@@ -20,7 +20,7 @@ from losslint.runtime.instrument import HOOK
 from losslint.runtime.ledger import BatchUse, Event, FigureRow, Ledger, StepRow
 from losslint.runtime.ledger import Shape as WorldShape
 from losslint.runtime.objects import Loader, Optimizer, Scaler
-from losslint.runtime.things import DATA, DETACHED, OUT, Thing, batch_of
+from losslint.runtime.things import DATA, DETACHED, MASK, OUT, Thing, batch_of
 
 CAPACITY = 2048
 """Items that a run may draw."""
@@ -277,8 +277,8 @@ class World:
         """A loss function: the losses of its batch, reduced as the code asks."""
         batch = batch_of(*arguments, *options.values())
         losses = self.losses(batch)
-        kinds = {value._kind for value in (*arguments, *options.values()) if isinstance(value, Thing)}
-        if DETACHED in kinds and OUT not in kinds:
+        kinds = [value._kind for value in (*arguments, *options.values()) if isinstance(value, Thing)]
+        if kinds and kinds[0] in (DETACHED, MASK) and OUT not in kinds:
             losses = losses.detach()
         reduction = options.get("reduction", default)
         if options.get("size_average") is False:
@@ -318,8 +318,12 @@ class World:
         if self.ledger.backwards > 600:
             raise Enough
         total: Any = loss.sum() if loss.dim() else loss
+        self.event("backward", float(total.detach()))
+        if not total.requires_grad:
+            self.event("dead")
         torch.autograd.backward(total, retain_graph=True)
-        self.event("backward")
+        moved = max(map(_moved, before, self.gains), key=abs, default=0.0)
+        self.event("gradient" if moved else "dead", moved)
         for optimizer in self.optimizers.values():
             place = next(i for i, gain in enumerate(self.gains) if gain is optimizer.gain)
             for number in self._changed(before[place], optimizer.gain.grad):
@@ -451,6 +455,13 @@ class World:
         from losslint.runtime.calls import call_function
 
         return call_function(self, name, arguments, options)
+
+
+def _moved(before: torch.Tensor | None, gain: torch.nn.Parameter) -> float:
+    """What a backward added to the gradient of a vector, over all items."""
+    if gain.grad is None:
+        return 0.0
+    return float((gain.grad if before is None else gain.grad - before).double().sum())
 
 
 def falling(number: int) -> float:
