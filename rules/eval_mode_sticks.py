@@ -82,20 +82,11 @@ from losslint.registry import Draft, Mark, Rule
 
 def check(loop: Loop) -> Iterator[Draft]:
     """A model that trained in training mode before trains in `eval` mode now."""
-    world = loop.base
-    for model in modes.trained_models(world):
-        passes = modes.training_passes(world, model)
-        found = {number: modes.mode_at(world, model, time) for number, time in passes.items()}
-        first = found.get(min(found, default=0))
-        if first is not None and first.kind != "train":
+    for model in modes.trained_models(loop.base):
+        stuck = modes.stuck(loop.base, model)
+        if stuck is None or modes.is_made_anew(loop, model):
             continue
-        # in what mode a later call of the same function finds the model is its caller's business
-        own = [number for number, time in passes.items() if not any(call < time for call in world.calls[1:])]
-        stuck = [(number, event) for number in own if (event := found[number]) is not None and event.kind == "eval"]
-        if not stuck or modes.is_made_anew(loop, model):
-            continue
-        number, event = stuck[0]
-        backward = next(b for b in world.backwards if world.visits[b.visit].passage == number)
+        first, backward, event = stuck
         place = next((site.node for site, _ in backward.weights), backward.node)
         yield Draft(
             place,

@@ -88,8 +88,12 @@ def check(loop: Loop) -> Iterator[Draft]:
 def _stale_step(world: World, event: freezing.Freeze) -> OptimizerStep | None:
     """The next step of an optimizer that holds what is frozen, where gradients of it are left."""
     step = next((step for step in world.steps if step.time > event.time and _holds(world, step, event.path)), None)
-    written = max((backward.time for backward in world.backwards if backward.time < event.time), default=None)
-    if step is None or written is None:
+    if step is None:
+        return None
+    # what backward wrote before there was an optimizer of this model belongs to another one
+    made = world.made[step.optimizer].time
+    written = max((one.time for one in world.backwards if made < one.time < event.time), default=None)
+    if written is None:
         return None
     gone = (zeroing.time for zeroing in world.zeroings if zeroing.optimizer in ("", step.optimizer))
     thawed = (other.time for other in world.freezes if not other.frozen and other.time > event.time)

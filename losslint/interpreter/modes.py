@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from losslint.interpreter.roles import last
-from losslint.interpreter.world import Event, World
+from losslint.interpreter.world import Backward, Event, World
 
 if TYPE_CHECKING:
     from losslint.interpreter.ledger import Loop
+    from losslint.lowering import ir
 
 MODES = frozenset({"train", "eval", "mode"})
+_FLAGS = frozenset({"training", "is_training", "is_train"})
 
 
 def trained_models(world: World) -> list[str]:
@@ -35,20 +37,56 @@ def mode_at(world: World, model: str, time: int) -> Event | None:
     return max(events, key=lambda event: event.time, default=None)
 
 
-def training_passes(world: World, model: str) -> dict[int, int]:
-    """The passes over batches that train a model, or may, each with the time of its first backward: not those of which
-    all steps are taken by optimizers that hold other models."""
+def training_passes(world: World, model: str) -> dict[int, Backward]:
+    """The passes over batches that train a model, or may, each with its first backward.
+
+    Where an optimizer is known to hold the model, these are the passes that it steps in; else those of optimizers of
+    which nothing is known, unless another model was put into training for them.
+    """
     held = _held(world)
+    known = model in held.values()
     stepping: dict[int, set[str]] = {}
     for step in world.steps:
-        stepping.setdefault(world.visits[step.visit].passage, set()).add(step.optimizer)
-    passes: dict[int, int] = {}
+        stepping.setdefault(world.visits[step.visit].passage, set()).add(held.get(step.optimizer, ""))
+    passes: dict[int, Backward] = {}
+    met: set[int] = set()
+    before = 0
     for backward in world.backwards:
         passage = world.visits[backward.visit].passage
-        trained = {held.get(optimizer, "") for optimizer in stepping.get(passage, ())}
-        if not trained or model in trained or "" in trained:
-            passes.setdefault(passage, backward.time)
+        trained = stepping.get(passage, set())
+        if passage not in met and (
+            model in trained if known else "" in trained and not _another(world, model, before, backward)
+        ):
+            passes[passage] = backward
+        met.add(passage)
+        before = backward.time
     return passes
+
+
+def _another(world: World, model: str, since: int, backward: Backward) -> bool:
+    """Whether a backward is of another model: that one was put into training for it, or a flag of the code says that
+    the backward runs only where the model trains."""
+    put = {event.what for event in world.events if event.kind == "train" and since < event.time < backward.time}
+    return bool(put - {model}) or any(not _FLAGS.isdisjoint(guard.facts.read) for guard in backward.guards)
+
+
+def stuck(world: World, model: str) -> tuple[Event | None, Backward, Event] | None:
+    """A backward that is run again and finds in `eval` mode a model that trained in training mode before: the line that
+    chose training mode, where there is one, the backward, and the line that chose `eval`."""
+    found = [(backward, mode_at(world, model, backward.time)) for backward in training_passes(world, model).values()]
+    first = found[0][1] if found else None
+    if first is not None and first.kind != "train":
+        return None
+    seen: set[ir.Node] = set()
+    for backward, event in found:
+        if any(call < backward.time for call in world.calls[1:]):
+            # in what mode a later call of the same function finds the model is its caller's business
+            return None
+        if event is not None and event.kind == "eval" and backward.node in seen:
+            return first, backward, event
+        # another loop may want the mode in which it finds the model
+        seen.add(backward.node)
+    return None
 
 
 def is_made_anew(loop: Loop, model: str) -> bool:
