@@ -115,13 +115,16 @@ def _first_steps(world: World) -> list[OptimizerStep]:
 
 
 def _unzeroed(world: World) -> list[OptimizerStep]:
-    """The first steps of the optimizers whose gradients stay, where several step: all are left out, or some of them."""
+    """The first steps of the optimizers whose gradients stay, where several step: of all of them, or of some."""
     steps = _first_steps(world)
-    stepping, zeroed = {step.optimizer for step in steps}, {zeroing.optimizer for zeroing in world.zeroings}
+    stepping, zeroed = {step.optimizer for step in steps}, {zeroing.optimizer for zeroing in world.zeroings} - {""}
     if len(stepping) < 2:
         return steps
-    # what is zeroed under a name of its own may be any of them
-    return [step for step in steps if step.optimizer not in zeroed] if zeroed < stepping else []
+    left = {name for name in stepping if _grow([step for step in steps if step.optimizer == name])}
+    # what is zeroed under a name of its own may be any of them, and what was not made in sight may be no optimizer
+    return (
+        [step for step in steps if step.optimizer in left] if zeroed <= stepping and left <= world.made.keys() else []
+    )
 
 
 def _grow(steps: list[OptimizerStep]) -> bool:

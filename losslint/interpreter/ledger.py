@@ -513,7 +513,7 @@ class Loop:
         if len(mine) != world.settings.batches or not (shown or all(world.visits[visit].loader for visit in mine)):
             return None
         left = {visit for visit in mine if reached.get(visit) != first}
-        if not left or len(left) >= world.settings.window:
+        if not left or len(left) >= world.settings.window or self._steps_first:
             return None
         usual = {len({c.atom[1] for c in step.fresh}) for step in world.steps}
         if usual == {world.settings.window} and any(visit in reached for visit in left):
@@ -521,6 +521,14 @@ class Loop:
             return None
         dropped = {c.atom[1] for zeroing in world.zeroings for c in zeroing.lost}
         return Leftover(len(left), any(visit in reached for visit in left) and not left <= dropped, shown)
+
+    @property
+    def _steps_first(self) -> bool:
+        """Whether steps come ahead of their batch's own backward: the last one always waits for the next pass."""
+        world = self.high
+        return bool(world.steps) and not any(
+            step.visit == world.backwards[c.backward].visit for step in world.steps for c in step.fresh
+        )
 
     @cached_property
     def visible_epochs(self) -> bool:

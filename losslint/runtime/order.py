@@ -97,21 +97,29 @@ def _between(events: Sequence[Event], kind: str) -> Iterator[list[str]]:
 def scheduler_pace(bench: Bench, question: Question) -> Answer:
     """Scheduler steps per optimizer step. A schedule that was laid out for as many steps as it takes is right."""
     ledger = bench.base
-    paces: dict[int, list[float]] = {}
-    for event in ledger.events:
-        if event.kind == "schedule":
-            paces.setdefault(event.line, []).append(event.value)
+    paces, alone = _lengths(ledger), _lengths(bench.run(window=1))
     if not ledger.steps or not any(event.kind in ("schedule", "told") for event in ledger.events):
         return nothing(Reason.NOT_REACHED, "no scheduler or no optimizer step")
     steps = max(Counter(step.optimizer for step in ledger.steps).values())
     window = float(bench.settings.shape.window)
     answer = Answer(1.0, window)
-    for lengths in paces.values():
+    for line, lengths in paces.items():
         ratio = len(lengths) / steps
-        through = not lengths[0] or len(lengths) > lengths[0]
+        # how many epochs the code lays it out for, may be its own number: what it counts shows in how it changes
+        counts_steps = bool(lengths[0]) and same(max(alone.get(line, [0.0])) / lengths[0], window)
+        through = not lengths[0] or len(lengths) > lengths[0] or counts_steps
         broken = ratio > 1 and same(ratio, window) and through
         if answer.measured is None or broken or ratio > answer.measured:
             answer = Answer(ratio, window, broken, broken)
         if broken:
             break
     return answer
+
+
+def _lengths(ledger: Ledger) -> dict[int, list[float]]:
+    """For each line that steps a scheduler, what it was laid out for at each step; 0 where that is not known."""
+    found: dict[int, list[float]] = {}
+    for event in ledger.events:
+        if event.kind == "schedule":
+            found.setdefault(event.line, []).append(event.value)
+    return found
