@@ -72,7 +72,7 @@ def analyze(
     located = _located(_judge(program, loops, rules, min_severity), source, home, module)
     findings = _with_fixes(located, source, program, loops) if fixes else [finding for finding, _ in located]
     if source.notebook is not None:
-        findings = [source.notebook.located(one) if one.path == source.name else one for one in findings]
+        findings = [source.notebook.located(one, source.name) for one in findings]
     subjects = sum(loop.subjects for loop in loops) + sum(map(is_model, module.classes))
     return Analysis(tuple(sorted(findings, key=lambda f: f.sort_key)), notes, subjects, errors)
 

@@ -71,16 +71,17 @@ class Notebook:
         cell = self.cell_at(line)
         return f"cell {cell.number}, line {line - cell.first_line + 1}"
 
-    def located(self, finding: Finding) -> Finding:
-        """A finding in the program as one in its cells: it, its trail and its fix, where they are of this file."""
-        cell, where = self.place(finding.range)
+    def located(self, finding: Finding, path: str) -> Finding:
+        """A finding in the program, called `path`, as one in its cells: the finding, its trail and its fix, each where
+        it is of this file. The finding itself may be in a module that the notebook imports."""
+        cell, where = self.place(finding.range) if finding.path == path else (finding.cell, finding.range)
         return replace(
             finding,
             cell=cell,
             range=where,
-            trail=tuple(self._step(step, finding.path) for step in finding.trail),
-            related=tuple(self._step(step, finding.path) for step in finding.related),
-            fix=None if finding.fix is None else self.located_fix(finding.fix, finding.path),
+            trail=tuple(self._step(step, path) for step in finding.trail),
+            related=tuple(self._step(step, path) for step in finding.related),
+            fix=None if finding.fix is None else self.located_fix(finding.fix, path),
         )
 
     def joined(self, finding: Finding) -> Finding:

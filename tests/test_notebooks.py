@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def notebook(*cells: dict[str, Any], metadata: dict[str, Any] = PYTHON, **top: A
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
+LOSS_CLASS = """\
+class HandLoss(torch.nn.Module):
+    def forward(self, logits, target):
+        p = torch.sigmoid(logits)
+        return -(target * torch.log(p) + (1 - target) * torch.log(1 - p)).mean()
+"""
 TRAINING = (cell("# Training", "markdown"), cell(SETUP), cell("%%bash\nls"), cell(f"%%time\n{TRAIN}"))
 
 
@@ -123,6 +130,16 @@ def test_a_finding_is_in_its_cell_and_so_is_its_trail(folder: Path) -> None:
     assert {step.cell for step in finding.trail} == {4}
     assert [step.range.start_line for step in finding.trail] == [6, 6, 8, 12, 12]
     assert "(÷4 with accum_steps = 4, cell 2, line 3)" in finding.message
+
+
+def test_a_cell_that_trains_between_two_definitions(folder: Path) -> None:
+    """The assignment runs long: what is defined before it is looked at all the same, and nothing is lost."""
+    fit = "def fit(model, loader, optimizer):\n    for x, y in loader:\n        model(x).sum().backward()\n"
+    fit += "".join(f"        x = x + {number}\n" for number in range(200)) + "        optimizer.step()"
+    several = f"history = [{', '.join(['fit(model, loader, optimizer)'] * 12)}]"
+    written(folder, cell(SETUP), cell(LOSS_CLASS), cell(fit), cell(several), cell(TRAIN))
+    found = {(finding.code, finding.cell) for finding in lint(folder)}
+    assert ("LL610", 2) in found
 
 
 def test_the_trail_goes_over_cells(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -406,11 +423,13 @@ def test_only_what_is_of_the_notebook_is_placed_in_cells() -> None:
     finding = Finding(
         "LL202", "x", Severity.ERROR, Law.REPORT, "m", "n.ipynb", Range(2, 1, 2, 2), None, steps, steps, "", ""
     )
-    located = made.located(finding)
+    located = made.located(finding, "n.ipynb")
     assert (located.cell, located.range) == (2, Range(2, 1, 2, 2))
     assert [(step.cell, step.range.start_line) for step in located.trail] == [(5, 1), (None, 4)]
     assert located.related == located.trail
     assert made.joined(located) == finding
+    elsewhere = made.located(replace(finding, path="h.py"), "n.ipynb")
+    assert (elsewhere.cell, elsewhere.range, elsewhere.trail) == (None, finding.range, located.trail)
     assert (
         made.told("`x` (line 4) is true; line 1: would raise")
         == "`x` (cell 5, line 1) is true; cell 2, line 1: would raise"

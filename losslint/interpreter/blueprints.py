@@ -28,7 +28,7 @@ def built_models(program: Program, wanted: Callable[[ir.Class], bool] = lambda c
     """Every model class of the module that is wanted, built."""
     if not any(map(wanted, program.module.classes)):
         return
-    for value in list(_evaluator(program).module_scope(program.module).names.values()):
+    for value in list(_evaluator(program).definitions(program.module).values()):
         if type(value) is ClassValue and calls.inherits(value, "Module", "LightningModule"):
             if (
                 value.scope.module is None

@@ -38,7 +38,7 @@ class Run(NamedTuple):
 
 def written(program: Program) -> Iterator[Criterion]:
     """The loss classes of a module that have a `forward` of their own."""
-    names = _evaluator(program).module_scope(program.module).names
+    names = _evaluator(program).definitions(program.module)
     for value in list(names.values()):
         if type(value) is not ClassValue or value.definition not in program.module.classes:
             continue
@@ -67,7 +67,7 @@ def runs(program: Program, criterion: Criterion) -> list[Run]:
 
 
 def _forward(ev: Evaluator, criterion: Criterion) -> Any:
-    cls = ev.module_scope(ev.program.module).names[criterion.cls.name]
+    cls = ev.definitions(ev.program.module)[criterion.cls.name]
     instance = models.build(ev, cls, [], {})
     if instance is None:
         raise OutOfFuelError

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -36,7 +37,7 @@ from losslint.interpreter.values import (
     Unknown,
     key_of,
 )
-from losslint.interpreter.world import Made, Reset, World
+from losslint.interpreter.world import Made, OutOfFuelError, Reset, World
 from losslint.lowering import ir
 
 _METHODS = frozenset({"step", "zero_grad", "backward"})
@@ -114,6 +115,12 @@ class Evaluator:
             scope = self.scopes[module.path] = ModuleScope(module)
             self.define(module.body, scope)
         return scope
+
+    def definitions(self, module: ir.Module) -> Mapping[str, Any]:
+        """The names of a module, as far as its own statements can be run: a notebook may train between two classes."""
+        with contextlib.suppress(OutOfFuelError, RecursionError):
+            self.module_scope(module)
+        return self.scopes[module.path].names
 
     def define(self, block: ir.Block, scope: Scope) -> None:
         """Runs what a module does on import, its loops and expression statements left out."""

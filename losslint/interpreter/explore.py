@@ -297,7 +297,9 @@ def _start(ev: Evaluator, root: Root, program: Program) -> None:
             owner = None
     closure = Closure(function, owner.scope if owner is not None else scope, receiver, owner)
     if root.kind == "training_step":
-        _run_training_step(ev, closure)
+        # a class inside a function is not among the module's: what its object holds is not known
+        if receiver is not None:
+            _run_training_step(ev, closure, receiver)
         return
     if root.kind == "compute_loss":
         _run_compute_loss(ev, closure)
@@ -356,7 +358,7 @@ def _calls_of(statement: ir.Stmt) -> frozenset[str]:
     return frozenset()
 
 
-def _run_training_step(ev: Evaluator, closure: Closure) -> None:
+def _run_training_step(ev: Evaluator, closure: Closure, module: Instance) -> None:
     """A step method that a framework calls once per batch: two passes over the loader."""
     function = closure.function
     for _ in range(2):
@@ -371,7 +373,7 @@ def _run_training_step(ev: Evaluator, closure: Closure) -> None:
             if isinstance(value, dict):
                 value = value.get("loss")
             form = arithmetic.linear(ev, value)
-            manual = closure.receiver.attributes.get("automatic_optimization") is False
+            manual = module.attributes.get("automatic_optimization") is False
             if form is not None and not manual:
                 _trained_by(ev, LIGHTNING, function, form)
 
