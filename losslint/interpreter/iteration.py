@@ -84,7 +84,7 @@ def _unknown_items(ev: Evaluator, value: Unknown, node: ir.For, role: LoopRole) 
 
 
 def _batches(ev: Evaluator, loader: Loader, node: ir.For | ir.While) -> Iterator[Any]:
-    limit = arithmetic.number(ev, loader.limit) if loader.limit is not None else None
+    limit = Number(1) if _takes_all(node) else arithmetic.number(ev, loader.limit) if loader.limit is not None else None
     if loader.count is not None:
         ev.world.lengths[node] = loader.count
     share = units.BATCH if loader.single else 1
@@ -92,6 +92,15 @@ def _batches(ev: Evaluator, loader: Loader, node: ir.For | ir.While) -> Iterator
         if limit is not None and place >= limit.value:
             return
         yield Tensor(node, visit, traits=BATCH_TRAITS)
+
+
+def _takes_all(node: ir.For | ir.While) -> bool:
+    """Whether a loop asks for everything in one batch: `buffer.get(batch_size=None)`."""
+    call = node.iterable if isinstance(node, ir.For) else None
+    return isinstance(call, ir.Call) and any(
+        argument.keyword == "batch_size" and isinstance(argument.value, ir.Const) and argument.value.value is None
+        for argument in call.arguments
+    )
 
 
 def _micro_batches(ev: Evaluator, key: Key, node: ir.For) -> Iterator[Any]:
