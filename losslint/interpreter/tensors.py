@@ -266,7 +266,9 @@ def without_graph(form: Linear, inputs: list[Any]) -> Linear:
         return form
     # a loss function that is not in sight may have parameters of its own
     known = all(site.evidence >= 3 for site, _ in form.weights)
-    return form.alias(min(form.state, DETACHED), *(graph.outside(inputs) if known else ()))
+    left = graph.outside(inputs) if known else frozenset()
+    # with a memory of its own: no loss in a graph shares it
+    return Linear(form.weights, form.steps, min(form.state, DETACHED), form.vector, form.notes | left)
 
 
 def argument(node: ir.Call) -> ir.Expr:
