@@ -97,8 +97,8 @@ def _is_epoch_loop(loop: ir.Node | None) -> bool:
 def schedules(loop: Loop) -> Iterator[Schedule]:
     """The schedulers that a loop steps by itself, without telling them where they are and without a framework."""
     world = loop.high
-    if not world.steps:
-        # how long a loop over groups of batches is, hangs on a window that nobody knows then
+    if not world.steps or not world.backwards:
+        # how often a scheduler steps may hang on the window, which nobody knows then
         return
     found: dict[tuple[str, ir.Node], list[Event]] = {}
     for event in world.events:
