@@ -68,32 +68,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 }
 """(rule, fixture file or folder) -> why the verifier cannot agree."""
 
-EXCEPTIONS |= dict.fromkeys(
-    [
-        ("clip-before-unscale", "bad_clipper_from_builder"),
-        ("clip-before-unscale", "good_clipper_from_builder"),
-        ("loss-scaled-in-branch", "bad_cross_file"),
-        ("loss-scaled-twice", "bad_cross_file"),
-        ("mean-loss-over-samples", "bad_caller_divides"),
-        ("mean-loss-over-samples", "bad_metrics_in_other_file"),
-        ("mean-loss-over-samples", "good_sum_criterion_elsewhere"),
-        ("mean-loss-times-batch-size", "bad_metrics_in_other_file"),
-        ("mean-loss-times-batch-size", "good_metrics_sample_counter"),
-        ("raw-loss-accumulated", "bad_caller_divides"),
-        ("raw-loss-accumulated", "good_caller_divides_in_other_file"),
-        ("scaled-loss-accumulated", "bad_base_class_in_other_file"),
-        ("scaled-loss-accumulated", "bad_meter_in_other_file"),
-        ("scaled-loss-accumulated", "good_base_class_in_other_file"),
-        ("train-validation-unit-mismatch", "bad_cross_file"),
-        ("unscaled-accumulation", "bad_cross_file"),
-        ("unscaled-accumulation", "good_sum_criterion_elsewhere"),
-        ("unscaled-backward", "bad_step_in_other_file"),
-        ("unscaled-backward", "good_own_scaler_class"),
-    ],
-    "what the law rests on lies in another file of the project, and a file is run by itself",
-)
-
-
 def findings_of(path: Path, text: str) -> tuple[Finding, ...]:
     source = SourceFile(path, path.as_posix(), text)
     return analyze(source, project_roots(path, None, ()), rules(), Severity.INFO).findings
@@ -166,7 +140,7 @@ FOLDERS = [
 
 @pytest.mark.parametrize(("rule", "folder"), FOLDERS)
 def test_the_two_oracles_agree_on_projects(rule: Rule, folder: Path) -> None:
-    """Of a project's files each is run by itself: what it imports from the others is as out of reach as a library."""
+    """A finding is measured with the files that it rests on; a law that holds, in one of the files that use it."""
     bad = folder.name.startswith("bad")
     texts = {path: path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))}
     asked = [path for path in texts if not bad or marked(texts[path], rule.code)]

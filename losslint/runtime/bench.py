@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from losslint.findings import Finding, Range
 from losslint.runtime import machine, slicing
 from losslint.runtime.entries import Entry
 from losslint.runtime.ledger import FigureRow, Ledger, Shape, StepRow
+from losslint.runtime.neighbours import LINES, Neighbour
 from losslint.runtime.slicing import Program
 from losslint.runtime.world import Settings
 
@@ -67,23 +68,34 @@ class Bench:
         return self.program.places[key].line
 
 
-def prepare(text: str, path: Path, lines: tuple[int, ...], names: tuple[str, ...]) -> tuple[Program, CodeType]:
-    """The instrumented file and its code. Raises `SyntaxError`."""
+def prepare(
+    text: str, path: Path, lines: tuple[int, ...], names: tuple[str, ...], files: Sequence[Neighbour] = ()
+) -> tuple[Program, CodeType]:
+    """The instrumented file and its code, and in the program those of `files` too. Raises `SyntaxError`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = slicing.program(text, path.as_posix(), lines, names)
-        return program, compile(program.tree, path.as_posix(), "exec")
+        program = slicing.program(text, path.as_posix(), lines, names, files)
+        code = compile(program.tree, path.as_posix(), "exec")
+        for module in program.modules:
+            own = module is program.modules[0]
+            module.code = code if own else compile(module.tree, module.path.as_posix(), "exec")
+        return program, code
 
 
-def marks_of(finding: Finding) -> tuple[Range, ...]:
-    """The places that a finding speaks of in its file, its own first."""
-    marks = [mark.range for mark in (*finding.trail, *finding.related) if mark.path == finding.path]
+def marks_of(finding: Finding, numbers: Mapping[str, int]) -> tuple[Range, ...]:
+    """The places that a finding speaks of in its file and in those whose `numbers` are known, its own first."""
+    steps = [mark for mark in (*finding.trail, *finding.related) if mark.path in numbers]
+    marks = [_shifted(mark.range, numbers[mark.path] * LINES) for mark in steps]
     return tuple(dict.fromkeys([finding.range, *marks]))
 
 
-def lines_of(finding: Finding) -> tuple[int, ...]:
+def _shifted(where: Range, by: int) -> Range:
+    return replace(where, start_line=where.start_line + by, end_line=where.end_line + by)
+
+
+def lines_of(marks: Sequence[Range]) -> tuple[int, ...]:
     """The lines that a run should pass, the finding's own first."""
-    return tuple(dict.fromkeys(mark.start_line for mark in marks_of(finding)))
+    return tuple(dict.fromkeys(mark.start_line for mark in marks))
 
 
 def window_names(finding: Finding, text: str) -> tuple[str, ...]:

@@ -59,6 +59,7 @@ class Instrumenter(ast.NodeTransformer):
         self.lossy = lossy
         self.literal = min(intervals.window_literals) if _one_literal(intervals) else None
         self.places: list[Place] = []
+        self.checked: set[int] = set()
 
     # ------------------------------------------------------------ making hooks
 
@@ -148,7 +149,10 @@ class Instrumenter(ast.NodeTransformer):
 
     def visit(self, node: ast.AST) -> Any:
         if isinstance(node, SIMPLE):
-            return self._guarded(node)
+            inside = [line for line in self.wanted if node.lineno <= line <= (node.end_lineno or node.lineno)]
+            self.checked |= set(inside)
+            passed = [ast.Expr(self._hook(node, "passed", ast.Constant(line))) for line in sorted(inside)]
+            return [*(ast.copy_location(one, node) for one in passed), self._guarded(node)]
         return super().visit(node)
 
     def _guarded(self, node: ast.stmt) -> ast.stmt:

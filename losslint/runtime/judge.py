@@ -5,8 +5,10 @@ Runs in the worker: imports torch. The three entries are `verify`, `holds` and `
 
 from __future__ import annotations
 
+import ast
 import re
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from types import CodeType
@@ -22,6 +24,7 @@ from losslint.runtime.answers import Answer, Question
 from losslint.runtime.bench import Bench
 from losslint.runtime.ledger import FigureRow, Portrait
 from losslint.runtime.measures import GRADIENTS, MEASURES, reached
+from losslint.runtime.neighbours import Neighbour, gather, led_over
 from losslint.runtime.portrait import portrait
 from losslint.runtime.slicing import Program
 
@@ -31,24 +34,37 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 def verify(finding: Finding, text: str, path: Path, device: str = "cpu") -> Verdict:
     """The verdict on one finding of the file `path`, whose source is `text` (of a notebook: the joined cells).
 
-    `device` is `cpu` or `cuda`. Runs the user's code in this process with everything that it imports put out of
-    reach, but without any protection: the caller isolates, limits time and memory, and turns a `BaseException` that
+    The file is run by itself, and where that does not confirm the finding, with the files of its project that it rests
+    on. `device` is `cpu` or `cuda`. Runs the user's code in this process with everything else that it imports put out
+    of reach, but without any protection: the caller isolates, limits time and memory, and turns a `BaseException` that
     escapes (the user's code may raise one) into a crash. Nothing that derives from `Exception` escapes.
     """
     claim = claim_of(finding.code)
     if claim is None:
         return _inconclusive(device, Reason.NOT_MEASURABLE, f"{finding.code} makes no claim that a run can measure")
-    question, names = _asked(finding, text)
-    return _judge(claim, question, text, path, device, names, forks=True)
+    alone = _judge(_asked(claim, finding, text, path), device, forks=True)
+    if alone.outcome is Outcome.CONFIRMED:
+        return alone
+    files = _project(path, text, [*led_over(finding, path).values()])
+    if len(files) < 2:
+        return alone
+    together = _judge(_asked(claim, finding, text, path, files), device, forks=True)
+    if together.outcome is Outcome.INCONCLUSIVE and alone.outcome is Outcome.INCONCLUSIVE:
+        return alone
+    return together
 
 
 def holds(text: str, path: Path, code: str, device: str = "cpu") -> Verdict:
-    """The claim of the rule `code` measured on a whole file in which nothing was found: `refuted` where the loops were
-    reached and the law held, `confirmed` where some loop breaks it, else `inconclusive`."""
+    """The claim of the rule `code` measured on a whole file in which nothing was found, and the files of its project
+    that it uses: `refuted` where the loops were reached and the law held, `confirmed` where some loop breaks it, else
+    `inconclusive`."""
     claim = claim_of(code)
     if claim is None:
         return _inconclusive(device, Reason.NOT_MEASURABLE, f"{code} makes no claim that a run can measure")
-    return _judge(claim, Question((), None), text, path, device, (), forks=False)
+    files = _project(path, text, None)
+    return _judge(
+        _Case(claim, Question((), None), text, path, (), files if len(files) > 1 else ()), device, forks=False
+    )
 
 
 def portray(finding: Finding, text: str, path: Path, device: str = "cpu") -> Portrait | None:
@@ -56,12 +72,18 @@ def portray(finding: Finding, text: str, path: Path, device: str = "cpu") -> Por
     claim = claim_of(finding.code)
     if claim is None:
         return None
-    question, names = _asked(finding, text)
-    decided = _decided(claim, question, text, path, device, names, forks=True)
+    case = _asked(claim, finding, text, path)
+    decided = _decided(case, device, forks=True)
+    if isinstance(decided, Verdict) or decided[0] is not Outcome.CONFIRMED:
+        files = _project(path, text, [*led_over(finding, path).values()])
+        other = _asked(claim, finding, text, path, files)
+        together = _decided(other, device, forks=True) if len(files) > 1 else decided
+        if isinstance(decided, Verdict) or (not isinstance(together, Verdict) and together[0] is Outcome.CONFIRMED):
+            case, decided = other, together
     if isinstance(decided, Verdict):
         return None
     _, answer, bench, _ = decided
-    return portrait(claim, answer, bench, question.lines)
+    return portrait(claim, answer, bench, case.question.lines)
 
 
 def claim_of(code: str) -> Claim | None:
@@ -69,36 +91,66 @@ def claim_of(code: str) -> Claim | None:
     return next((rule.claim for rule in rules() if rule.code == code), None)
 
 
-def _asked(finding: Finding, text: str) -> tuple[Question, tuple[str, ...]]:
-    """The question that a finding puts, and the name of its window."""
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is asked, of which text; `names` are those of the window. `files` are the text's own and the others of its
+    project that a run uses; none where it is run by itself."""
+
+    claim: Claim
+    question: Question
+    text: str
+    path: Path
+    names: tuple[str, ...]
+    files: Sequence[Neighbour] = ()
+
+
+def _asked(claim: Claim, finding: Finding, text: str, path: Path, files: Sequence[Neighbour] = ()) -> _Case:
+    """The question that a finding puts."""
     factor = finding.factor
     unit = factor.unit if factor is not None else None
     words = factor.text if factor is not None else ""
-    marks = benches.marks_of(finding)
-    elsewhere = any(step.path != finding.path for step in (*finding.trail, *finding.related))
-    question = Question(benches.lines_of(finding), unit, words, marks, slicing.made(text, marks), elsewhere)
-    return question, benches.window_names(finding, text)
+    others = led_over(finding, path)
+    places = {file.path: number for number, file in enumerate(files)}
+    numbers = {finding.path: 0} | {name: places[other] for name, other in others.items() if other in places}
+    marks = benches.marks_of(finding, numbers)
+    bodies = [file.tree.body for file in files] or [_body(text)]
+    names = slicing.made(ast.Module([statement for body in bodies for statement in body], []), marks)
+    question = Question(benches.lines_of(marks), unit, words, marks, names, not others.keys() <= numbers.keys())
+    texts = "\n".join(file.text for file in files) or text
+    return _Case(claim, question, text, path, benches.window_names(finding, texts), files)
 
 
-def _judge(
-    claim: Claim, question: Question, text: str, path: Path, device: str, names: tuple[str, ...], *, forks: bool
-) -> Verdict:
-    decided = _decided(claim, question, text, path, device, names, forks=forks)
+def _body(text: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+
+
+def _project(path: Path, text: str, others: Sequence[Path] | None) -> Sequence[Neighbour]:
+    """The file and the others that a run of it may use."""
+    try:
+        return gather(path, text, others)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+
+
+def _judge(case: _Case, device: str, *, forks: bool) -> Verdict:
+    decided = _decided(case, device, forks=forks)
     return decided if isinstance(decided, Verdict) else _verdict(*decided, device=device)
 
 
 _Decision = tuple[Outcome, Answer, Bench, Reason | None]
 
 
-def _decided(
-    claim: Claim, question: Question, text: str, path: Path, device: str, names: tuple[str, ...], *, forks: bool
-) -> _Decision | Verdict:
+def _decided(case: _Case, device: str, *, forks: bool) -> _Decision | Verdict:
     """The outcome with the answer and the bench that gave it; a verdict where no bench got anywhere.
 
     A finding is confirmed where its law is broken by its factor under some decision of the conditions that are not
     known, and refuted only where the law held under all that were tried."""
+    claim, question = case.claim, case.question
     try:
-        program, code = benches.prepare(text, path, question.lines, names)
+        program, code = benches.prepare(case.text, case.path, question.lines, case.names, case.files)
     except (SyntaxError, ValueError, RecursionError) as error:
         return _inconclusive(device, Reason.CRASH, f"{type(error).__name__}: {error}")
     measure = MEASURES[claim]
@@ -135,6 +187,9 @@ def _unseen(claim: Claim, question: Question, answer: Answer, bench: Bench) -> s
     """Why a law that holds does not take the finding back: what was measured is not what the finding speaks of."""
     if question.elsewhere:
         return "part of what the finding rests on lies in other files, which are out of reach"
+    own = question.lines[0]
+    if own in bench.program.checked and own not in bench.base.passed:
+        return "the line of the finding was not run"
     if claim.name.startswith("FIGURE") and not _is_its_own(answer.figure, question):
         return "no figure on the lines of the finding was read"
     if question.unit is not None and question.unit.window and claim in GRADIENTS:
@@ -160,7 +215,7 @@ def _verdict(outcome: Outcome, answer: Answer, bench: Bench, reason: Reason | No
         assumes.append("the CPU's GradScaler stands in for the CUDA one")
     for key, taken in bench.settings.forced:
         place = bench.program.places[key]
-        assumes.append(f"`{place.text}` (line {place.line}) is {str(taken).lower()}")
+        assumes.append(f"`{place.text}` ({bench.program.line_name(place.line)}) is {str(taken).lower()}")
     detail = answer.detail
     if inconclusive and not detail:
         detail = f"measured {answer.measured:g}" if answer.measured is not None else "; ".join(bench.base.gaps[:2])

@@ -89,8 +89,8 @@ class Ledger:
     """All that one run showed. `taints` say why scales cannot be trusted, `gaps` which statements could not be run,
     `assumes` what was put in a real object's place, `decisions` how unknown conditions were decided (place -> taken).
     `first_pass` counts the batches drawn before a second pass began, `trained` are the batches that a backward ran for,
-    `graphs` the most graphs of past batches that were alive at once, `changed` the value of a loss over what it was
-    when it was made, where another name changed it.
+    `passed` the lines in question that ran, `graphs` the most graphs of past batches that were alive at once, `changed`
+    the value of a loss over what it was when it was made, where another name changed it.
     """
 
     shape: Shape
@@ -104,6 +104,7 @@ class Ledger:
     backwards: int = 0
     first_pass: int = 0
     graphs: int = 0
+    passed: set[int] = field(default_factory=set)
     changed: float = 1.0
     trained: set[int] = field(default_factory=set)
     closures: int = 0

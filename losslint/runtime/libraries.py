@@ -15,7 +15,9 @@ from losslint.runtime import roles
 from losslint.runtime.bases import Module
 from losslint.runtime.frameworks import Accelerator, Engine, Fabric
 from losslint.runtime.front import Front
+from losslint.runtime.instrument import HOOK
 from losslint.runtime.objects import Loader
+from losslint.runtime.ownmodules import FILE
 from losslint.runtime.schedulers import Scheduler, scheduler_class
 from losslint.runtime.system import Arguments, Tqdm, namespace, stop, system, tqdm_bar
 from losslint.runtime.things import Thing, world
@@ -131,6 +133,10 @@ def _numpy(name: str) -> Any:
 
 def import_hook(name: str, globals_: Any = None, locals_: Any = None, fromlist: Any = (), level: int = 0) -> Any:
     """`__import__` for the user's code. Never fails."""
+    hooks = (globals_ or {}).get(HOOK)
+    own = hooks.imported(globals_[FILE], name, fromlist or (), level) if hooks is not None else None
+    if own is not None:
+        return own
     if level:
         return _Elsewhere(name or "package")
     if name.startswith("torch.") and name.rpartition(".")[2].startswith("_"):

@@ -8,7 +8,7 @@ import itertools
 import random
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import CodeType
 from typing import Any
 
@@ -23,6 +23,7 @@ from losslint.runtime.ledger import Ledger
 from losslint.runtime.libraries import Builtins
 from losslint.runtime.objects import Loader, Optimizer, Scaler
 from losslint.runtime.outline import is_lossy
+from losslint.runtime.ownmodules import FILE, imported
 from losslint.runtime.roles import Criterion, known_role
 from losslint.runtime.schedulers import Scheduler
 from losslint.runtime.slicing import Program
@@ -49,6 +50,7 @@ class Hooks:
         self.world, self.program = world, program
         self.places = program.places
         self.raised: set[int] = set()
+        self.namespaces: dict[int, dict[str, Any]] = {}
         self.turns: dict[int, int] = {}
         self.cut = False
         self.met: dict[int, int] = {}
@@ -272,20 +274,39 @@ class Hooks:
 
     # ------------------------------------------------------------ failures
 
+    def passed(self, line: int) -> None:
+        """Notes that a line in question ran."""
+        self.world.ledger.passed.add(line)
+
+    def imported(self, file: int, name: str, wanted: Sequence[str], level: int) -> Any:
+        """What the file of a number gets for a module of its project; None for what is none."""
+        return imported(self, file, name, wanted, level)
+
+    def namespace(self, number: int) -> dict[str, Any]:
+        """The names of a file that is imported."""
+        if number not in self.namespaces:
+            self.namespaces[number] = names = _namespace(self, number, "project")
+            code = self.program.modules[number].code
+            assert code is not None
+            exec(code, names)
+            _equip(names, self.program, self)
+        return self.namespaces[number]
+
     def skip(self, key: int, error: Exception) -> None:
         """Notes a statement that could not be run, or lets an error through that the code means."""
         if isinstance(error, StopIteration) or id(error) in self.raised:
             raise error
         place = self.places[key]
-        self.world.ledger.gaps.append(f"line {place.line}: {type(error).__name__}: {str(error)[:120]}")
+        line = self.program.line_name(place.line)
+        self.world.ledger.gaps.append(f"{line}: {type(error).__name__}: {str(error)[:120]}")
         if place.kind == "acts":
-            self.world.taint(f"line {place.line} could not be run: {type(error).__name__}: {str(error)[:80]}")
+            self.world.taint(f"{line} could not be run: {type(error).__name__}: {str(error)[:80]}")
         if len(self.world.ledger.gaps) > 400:
             raise Enough
 
     def refused(self, key: int) -> None:
         """Notes an error that the code would raise, and goes on."""
-        self.world.ledger.gaps.append(f"line {self.places[key].line}: would raise")
+        self.world.ledger.gaps.append(f"{self.program.line_name(self.places[key].line)}: would raise")
 
     def raising(self, error: Any) -> Any:
         """An error that the code raises."""
@@ -381,12 +402,8 @@ def run(
     hooks = made(world, program)
     world.roles = _roles(hooks)
     things.enter(world)
-    namespace: dict[str, Any] = {
-        HOOK: hooks,
-        "__builtins__": Builtins(),
-        "__name__": "__main__" if entry.kind == "module" else "train",
-        "__file__": "train.py",
-    }
+    namespace = _namespace(hooks, entry.file, "__main__" if entry.kind == "module" else "train")
+    hooks.namespaces[entry.file] = namespace
     # what a run shows must not move with chance
     random.seed(0)
     torch.manual_seed(0)
@@ -394,7 +411,9 @@ def run(
         with _patched(world), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                exec(code, namespace)
+                own = program.modules[entry.file].code if entry.file else code
+                assert own is not None
+                exec(own, namespace)
                 _equip(namespace, program, hooks)
                 _call(entry, namespace, hooks, rounds)
             except Enough:
@@ -408,6 +427,16 @@ def run(
     if world.closures:
         world.ledger.failure = "closure"
     return world.close(program.places)
+
+
+def _namespace(hooks: Hooks, file: int, name: str) -> dict[str, Any]:
+    return {
+        HOOK: hooks,
+        FILE: file,
+        "__builtins__": Builtins(),
+        "__name__": name,
+        "__file__": f"{name}.py",
+    }
 
 
 def _roles(hooks: Hooks) -> Callable[[World, str, str], Any]:
@@ -449,7 +478,7 @@ def _equip(namespace: dict[str, Any], program: Program, hooks: Hooks) -> None:
     for value in list(namespace.values()):
         if (
             isinstance(value, type)
-            and value.__module__ in ("train", "__main__")
+            and value.__module__ in ("train", "__main__", "project")
             and not issubclass(value, BaseException)
         ):
             if "__getattr__" not in vars(value):

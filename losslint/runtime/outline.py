@@ -121,3 +121,11 @@ def bound_by(target: ast.expr) -> Iterator[ast.expr]:
         yield ast.Name(target.id, ast.Store())
     elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
         yield ast.Attribute(ast.Name(target.value.id, ast.Load()), target.attr, ast.Store())
+
+
+def makes_loss(node: ast.ClassDef) -> bool:
+    """Whether a class is a loss: its forward makes one."""
+    forward = next((f for f in node.body if isinstance(f, FUNCTIONS) and f.name in ("forward", "__call__")), None)
+    return forward is not None and (
+        is_lossy(node.name) or any(is_lossy(n) or "cross_entropy" in n for n in called_in(forward))
+    )

@@ -34,7 +34,8 @@ def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...])
         claim.value,
         tuple(bars),
         _curve(answer.figure, bench) if answer.figure is not None else None,
-        excerpt(bench.program, bench.entry, lines, shape.window),
+        # a script holds the statements of one file
+        None if bench.program.modules else excerpt(bench.program, bench.entry, lines, shape.window),
         tuple(bench.base.assumes),
     )
 

@@ -9,12 +9,27 @@ import ast
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import CodeType
 
 from losslint.findings import Range
 from losslint.runtime.entries import Entry, entries_of
 from losslint.runtime.instrument import Instrumenter, Place
 from losslint.runtime.intervals import intervals_of
-from losslint.runtime.outline import FUNCTIONS, SIMPLE, Outline, bound_by, called_in, calls_in, is_lossy, last_name
+from losslint.runtime.neighbours import LINES, Neighbour
+from losslint.runtime.outline import SIMPLE, Outline, bound_by, calls_in, last_name, makes_loss
+
+
+@dataclass
+class Module:
+    """A file of a run, ready to be run: which names others get from it, and what its imports lead to (see
+    `Neighbour`)."""
+
+    path: Path
+    tree: ast.Module
+    taken: frozenset[str]
+    links: dict[tuple[str, int], int]
+    code: CodeType | None = None
 
 
 @dataclass
@@ -22,7 +37,8 @@ class Program:
     """The instrumented file. `windows` and `logs` are the names (and literals) that hold the accumulation window and
     the logging interval; `numbers` are the defaults that the code gives to arguments of the command line,
     `steppers` what steps or is zeroed: an `opt` that is neither holds options; `imports` are the packages that it
-    imports."""
+    imports. `modules` are the files of its project that a run uses, itself the first; none where it is run by itself.
+    `checked` are the wanted lines of which a run says whether it passed them."""
 
     text: str
     tree: ast.Module
@@ -37,26 +53,36 @@ class Program:
     numbers: dict[str, int]
     steppers: frozenset[str]
     imports: frozenset[str]
+    modules: tuple[Module, ...] = ()
+    checked: frozenset[int] = frozenset()
+
+    def line_name(self, line: int) -> str:
+        """A line as it is told."""
+        number, line = divmod(line, LINES)
+        return f"line {line} of `{self.modules[number].path.name}`" if number else f"line {line}"
 
 
-def program(text: str, filename: str, wanted: Sequence[int], windows: Iterable[str] = ()) -> Program:
-    """Instruments a file. `wanted` are the lines that a run should pass, the most important first; `windows` are names
-    that are known to hold the window. Raises `SyntaxError`."""
-    tree = ast.parse(text, filename)
+def program(
+    text: str, filename: str, wanted: Sequence[int], windows: Iterable[str] = (), files: Sequence[Neighbour] = ()
+) -> Program:
+    """Instruments a file, and the files of its project that a run uses where they are given, itself the first. `wanted`
+    are the lines that a run should pass, the most important first; `windows` are names that are known to hold the
+    window. Raises `SyntaxError`."""
+    trees = [file.tree for file in files] or [ast.parse(text, filename)]
+    tree = ast.Module([statement for one in trees for statement in one.body], [])
     outline = Outline(tree)
     intervals = intervals_of(outline, windows)
     lossy = _lossy_names(outline)
     numbers = _numbers(outline)
     entries = tuple(entries_of(outline, wanted))
     hooks = Instrumenter(outline, frozenset(wanted), intervals, lossy)
-    loss_modules = frozenset(name for name, node in outline.classes.items() if _makes_loss(node))
+    loss_modules = frozenset(name for name, node in outline.classes.items() if makes_loss(node))
     imports = _imports(tree)
-    instrumented = hooks.module(tree)
+    instrumented = [ast.fix_missing_locations(hooks.module(one)) for one in trees]
     places = _agreed(hooks.places)
-    ast.fix_missing_locations(instrumented)
     return Program(
         text,
-        instrumented,
+        instrumented[0],
         places,
         intervals.windows,
         hooks.literal,
@@ -68,16 +94,19 @@ def program(text: str, filename: str, wanted: Sequence[int], windows: Iterable[s
         numbers,
         _steppers(outline),
         imports,
+        tuple(
+            Module(file.path, tree, frozenset(file.taken), file.links)
+            for file, tree in zip(files, instrumented, strict=True)
+        )
+        if files
+        else (),
+        frozenset(hooks.checked),
     )
 
 
-def made(text: str, marks: Sequence[Range]) -> frozenset[str]:
+def made(tree: ast.Module, marks: Sequence[Range]) -> frozenset[str]:
     """The names that the statements at some places bind, or whose methods they call, and other names of the same."""
     found: set[str] = set()
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return frozenset()
     for node in ast.walk(tree):
         if not isinstance(node, SIMPLE) or not any(
             node.lineno <= mark.start_line and mark.end_line <= (node.end_lineno or 0) for mark in marks
@@ -111,13 +140,6 @@ def _agreed(places: list[Place]) -> list[Place]:
         replace(place, wanted=chosen[place.text]) if place.kind == "if" and place.text in chosen else place
         for place in places
     ]
-
-
-def _makes_loss(node: ast.ClassDef) -> bool:
-    forward = next((f for f in node.body if isinstance(f, FUNCTIONS) and f.name in ("forward", "__call__")), None)
-    return forward is not None and (
-        is_lossy(node.name) or any(is_lossy(n) or "cross_entropy" in n for n in called_in(forward))
-    )
 
 
 def _steppers(outline: Outline) -> frozenset[str]:
