@@ -282,7 +282,7 @@ class Hooks:
         """What the file of a number gets for a module of its project; None for what is none."""
         return imported(self, file, name, wanted, level)
 
-    def namespace(self, number: int) -> dict[str, Any]:
+    def names_of(self, number: int) -> dict[str, Any]:
         """The names of a file that is imported."""
         if number not in self.namespaces:
             self.namespaces[number] = names = _namespace(self, number, "project")

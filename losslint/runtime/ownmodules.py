@@ -53,7 +53,7 @@ class OwnModule(types.ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         if name in taken:
-            value = self._hooks.namespace(number).get(name)
+            value = self._hooks.names_of(number).get(name)
             if value is not None:
                 return _followed(name, value) if isinstance(value, types.FunctionType) else value
         return elsewhere(self.__name__, name)
