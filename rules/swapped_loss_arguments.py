@@ -57,6 +57,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from losslint.findings import Law, Severity
+from losslint.interpreter import laws
 from losslint.interpreter.explain import text
 from losslint.interpreter.ledger import Loop
 from losslint.interpreter.values import Tensor
@@ -71,18 +72,20 @@ def check(loop: Loop) -> Iterator[Draft]:
     """The first argument comes from the loader, the second from a model."""
     for call in loop.base.loss_calls.values():
         first, second = call.prediction, call.target
-        if call.function not in _ORDERED or type(first) is not Tensor or type(second) is not Tensor:
+        if call.function not in _ORDERED or not laws.is_data(call) or type(second) is not Tensor:
             continue
-        if "batch" not in first.traits or first.output is not None or second.output is None:
+        if second.output is None:
             continue
         if not second.output.model and second.output.function != "linear":
             continue
+        of_batch = type(first) is Tensor
+        place = laws.prediction_place(call)
         yield Draft(
             call.node,
             Severity.ERROR,
-            f"`{call.function}` takes the prediction first, and is given `{text(first.node)}` of the batch",
+            f"`{call.function}` takes the prediction first, and is given `{text(place)}`{' of the batch' * of_batch}",
             None,
-            [Mark(first.node, "from the loader", ""), Mark(second.node, "from the model", "")],
+            [Mark(place, "from the loader" if of_batch else "the target", ""), Mark(second.node, "from the model", "")],
             "swap the arguments: prediction first, then target",
         )
 

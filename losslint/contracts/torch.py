@@ -41,6 +41,15 @@ FUNCTION_OF: dict[str, str] = {
 }
 """Class in `torch.nn` -> the function that it calls; a class that stands for none is known by its own name."""
 
+FACTORIES = frozenset(
+    "zeros zeros_like ones ones_like full full_like rand rand_like randn randn_like randint randint_like empty"
+    " empty_like arange linspace eye".split()
+)
+"""Functions that make a tensor of numbers, outside of any graph."""
+
+CLASSIFYING = frozenset({"cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"})
+"""Losses whose targets are labels."""
+
 TOKEN_AVERAGING = frozenset({"CrossEntropyLoss", "NLLLoss", "cross_entropy", "nll_loss"})
 """Losses whose mean is over the targets that count: `ignore_index` makes that number uneven."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from losslint import units
-from losslint.interpreter import arithmetic, calls, lengths, roles, things
+from losslint.interpreter import arithmetic, calls, lengths, outputs, roles, things
 from losslint.interpreter.program import path_of
 from losslint.interpreter.values import (
     AHEAD,
@@ -99,8 +99,9 @@ def _tensor_attribute(ev: Evaluator, receiver: Tensor, name: str, node: ir.Expr)
     if name == "batch_size":
         return lengths.batch_size(ev, receiver.visit)
     if name in ("T", "mT", "logits", "real"):
-        return Tensor(receiver.node, receiver.visit, receiver.state, None, 0, receiver.traits)
-    return Tensor(node, receiver.visit, receiver.state, None, 0, receiver.traits)
+        made = Tensor(receiver.node, receiver.visit, receiver.state, None, 0, receiver.traits)
+        return outputs.part(made, receiver, name == "logits")
+    return outputs.part(Tensor(node, receiver.visit, receiver.state, None, 0, receiver.traits), receiver, True)
 
 
 def _accelerator_attribute(receiver: Thing, name: str) -> Any:
@@ -138,7 +139,8 @@ def item(ev: Evaluator, receiver: Any, index: Any, node: ir.Index) -> Any:
                 return Tensor(node, receiver.visit, receiver.state, None, 1)
         traits = receiver.traits | ({ONE_FRAME} if _is_one_frame(node) else set())
         traits |= {AHEAD} if _drops_first(node.index) else set()
-        return Tensor(node, receiver.visit, receiver.state, None, receiver.evidence and 1, traits)
+        made = Tensor(node, receiver.visit, receiver.state, None, receiver.evidence and 1, traits)
+        return outputs.part(made, receiver, isinstance(index, str))
     if isinstance(receiver, Linear):
         if receiver.vector or isinstance(index, slice):
             return receiver

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from losslint.interpreter import arithmetic, freezing, graph, roles
+from losslint.interpreter import arithmetic, freezing, graph, outputs, roles
 from losslint.interpreter.program import path_of
 from losslint.interpreter.values import (
     BATCH_TRAITS,
@@ -99,7 +99,8 @@ def _part(ev: Evaluator, value: Any, place: int, target: ir.Expr) -> Any:
             return ev.tensor(target, evidence=1)
         return ev.tensor(target)
     if isinstance(value, Tensor):
-        return Tensor(target, value.visit, value.state, traits=value.traits & BATCH_TRAITS)
+        made = Tensor(target, value.visit, value.state, traits=value.traits & BATCH_TRAITS)
+        return outputs.part(made, value, True)
     if isinstance(value, Unknown):
         if ev.world.live and (value.varies or roles.is_loss(roles.last(name))) and not value.tainted:
             return ev.tensor(target)
@@ -148,3 +149,5 @@ def _set_item(ev: Evaluator, target: ir.Index, value: Any, scope: Scope) -> None
             receiver[int(place.value)] = value
     elif isinstance(receiver, Unknown) and isinstance(index, str):
         ev.stored[(receiver.path, index)] = value
+    elif isinstance(receiver, Tensor):
+        outputs.written(receiver, value)

@@ -240,6 +240,9 @@ def _compare_values(op: str, first: Number, second: Number) -> bool:
 def branch(ev: Evaluator, node: ir.If, scope: Scope) -> bool:
     """Whether the body of an `if` is taken."""
     test = ev.eval(node.test, scope)
+    if len(node.body) == 1 and isinstance(node.body[0], ir.Raise) and not node.orelse:
+        # what checks its settings: a run that trains came past it, however small the numbers of this world are
+        return False
     known = truth(test)
     if known is not None:
         return known

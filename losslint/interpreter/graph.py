@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from losslint.interpreter.values import BATCH_TRAITS, DETACHED, GRAPH, Cut, Linear, Tensor, Unknown
+from losslint.interpreter.values import BATCH_TRAITS, CONSTANT, DETACHED, GRAPH, Cut, Linear, Tensor, Unknown
 
 if TYPE_CHECKING:
     from losslint.interpreter.evaluate import Evaluator
@@ -80,4 +80,4 @@ def made_leaf(ev: Evaluator, value: Linear | Tensor, node: ir.Node) -> None:
             value.notes = value.notes | {ev.world.cut(REWRAPPED, node)}
     elif type(value) is Tensor and not value.evidence:
         value.state, value.cut = GRAPH, None
-        value.traits = value.traits - BATCH_TRAITS
+        value.traits = value.traits - BATCH_TRAITS - {CONSTANT}

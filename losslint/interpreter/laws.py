@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from losslint import units
-from losslint.interpreter import graph
-from losslint.interpreter.program import statements
-from losslint.interpreter.values import GRAPH, WINDOW, Cut, Output, Site, Step, Tensor
+from losslint.interpreter import graph, roles
+from losslint.interpreter.program import path_of, statements
+from losslint.interpreter.values import GRAPH, WINDOW, Cut, Output, Site, Step, Tensor, Unknown
 from losslint.interpreter.world import Backward, DeadBackward, LossCall, OptimizerStep, Scaling, World, Zeroing
 from losslint.lowering import ir
 from losslint.lowering.walk import walk
@@ -167,8 +167,40 @@ def predictions(loop: Loop, function: str, *made_by: str) -> Iterator[tuple[Loss
             yield call, output
 
 
+def is_data(call: LossCall) -> bool:
+    """Whether the first argument of a loss function is what a loader gives, or reads like a target and is made by
+    nothing in sight."""
+    value = call.prediction
+    if type(value) is Tensor and (value.output is not None or value.evidence or "batch" in value.traits):
+        return "batch" in value.traits and value.output is None
+    if type(value) is Unknown and (value.tainted or roles.is_target(value.path)):
+        return not value.tainted
+    return type(value) in (Tensor, Unknown) and roles.is_target(_name(prediction_place(call)))
+
+
+def prediction_place(call: LossCall) -> ir.Node:
+    """Where a loss function is handed its first argument."""
+    given = call.node.arguments if isinstance(call.node, ir.Call) else ()
+    return given[0].value if given else call.node
+
+
+def _name(node: ir.Node) -> str:
+    """The name of what an expression is taken from: of `labels[train].view(-1)`, `labels`; of `batch["y"]`, `y`."""
+    while True:
+        if isinstance(node, ir.Index):
+            if isinstance(node.index, ir.Const) and isinstance(node.index.value, str):
+                return node.index.value
+            node = node.value
+        elif isinstance(node, ir.Call) and isinstance(node.func, ir.Attr):
+            node = node.func.value
+        else:
+            return roles.last(path_of(node)) if isinstance(node, (ir.Name, ir.Attr)) else ""
+
+
 def made_in(output: Output) -> str:
     """Words for the model that a value came from, where one is known."""
+    if output.outside:
+        return ""
     if output.model == "Sequential":
         return " at the end of the `nn.Sequential`"
     return f" at the end of `{output.model}.forward`" if output.model else ""

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 from losslint import units
 from losslint.contracts.frameworks import SCALER_CALLABLES
 from losslint.contracts.metrics import PER_SAMPLE, SET_SCORES
-from losslint.contracts.torch import BENDING, CLIPPING, CRITERIA, FUNCTIONAL, NO_GRAD, NONLINEAR, TOKEN_AVERAGING
+from losslint.contracts.torch import (
+    BENDING,
+    CLIPPING,
+    CRITERIA,
+    FACTORIES,
+    FUNCTIONAL,
+    NO_GRAD,
+    NONLINEAR,
+    TOKEN_AVERAGING,
+)
 from losslint.interpreter import (
     arithmetic,
     builtin,
@@ -29,6 +38,7 @@ from losslint.interpreter import (
 from losslint.interpreter.values import (
     AMP,
     BATCH,
+    CONSTANT,
     FLOAT,
     LITERAL,
     MISSING,
@@ -113,7 +123,8 @@ def _called(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: dict[s
         figures.report(ev, node, args[:1], path)
         return None
     if roles.is_meter(name):
-        return things.make_meter(name)
+        # torchmetrics updates its states without a graph
+        return things.make_meter(name, detaches=root == "torchmetrics")
     if name in _PROGRESS or name.lower() == "tqdm":
         return args[0] if args else kwargs.get("iterable", Thing("progress", name, {}))
     if root == "torch" and name in _ENVIRONMENT:
@@ -195,7 +206,7 @@ def functional(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any]
     traits = _token_traits(name, kwargs, node) | arithmetic.spanning(*args)
     ev.world.loss_call(name, node, args, kwargs)
     made = ev.loss(node, _reduction(kwargs), 3, "", traits)
-    return tensors.without_graph(made, [*args, *kwargs.values()])
+    return tensors.without_graph(made, [*args, *kwargs.values()], tensors.target_of(name, args, kwargs))
 
 
 def _numeric(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -203,6 +214,9 @@ def _numeric(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], 
     value = args[0] if args else next(iter(kwargs.values()), None)
     if name in NO_GRAD:
         return Thing("context", name, {"grad": False})
+    if kwargs.get("requires_grad") is True:
+        # a parameter: the number with which it starts does not say what it is later
+        return ev.tensor(node) if ev.world.live else Unknown(name)
     if name in ("mean", "average", "fmean", "nanmean", "sum", "nansum"):
         if isinstance(value, (list, tuple)):
             total = arithmetic.total(ev, value, 0, node)
@@ -223,6 +237,11 @@ def _numeric(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], 
         )
     if name == "Variable" and isinstance(value, Linear):
         return graph.rewrapped(ev, value, node)
+    if name == "Variable" and isinstance(value, Tensor):
+        # a wrapper of old, round the same tensor
+        if kwargs.get("requires_grad") is True:
+            graph.made_leaf(ev, value, node)
+        return value
     if name in ("stack", "cat", "hstack", "concatenate", "vstack"):
         if isinstance(value, (list, tuple)) and any(isinstance(item, Linear) for item in value):
             return list(value)
@@ -256,7 +275,8 @@ def _numeric(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], 
     if arithmetic.varies([*args, *kwargs.values()]) or ev.world.live:
         if arithmetic.tainted(args) and not isinstance(value, Tensor):
             return Unknown(name, varies=True, tainted=True)
-        return ev.tensor(node)
+        constant = name in FACTORIES and kwargs.get("requires_grad") is not True
+        return ev.tensor(node, traits=frozenset({CONSTANT}) if constant else frozenset())
     made = Unknown(f"{name}({', '.join(opaque.shown(arg) for arg in args[:3])})")
     if name in ("randn", "rand", "zeros", "ones", "arange", "empty") and isinstance(value, Number):
         ev.rows[made.path] = int(value.value)

@@ -82,7 +82,7 @@ def _through(ev: Evaluator, container: Thing, source: Any, node: ir.Node) -> Out
         made.shape = made.output.shape if made.output is not None else ""
         value = made
     output = value.output if type(value) is Tensor else None
-    return output._replace(model=container.path) if output is not None else None
+    return output._replace(model=container.path, outside=False) if output is not None else None
 
 
 def _forward(ev: Evaluator, cls: ClassValue, model: Thing, places: int, named: Iterable[str]) -> Output:
@@ -101,7 +101,7 @@ def _forward(ev: Evaluator, cls: ClassValue, model: Thing, places: int, named: I
             decisions += [{**taken, atom: not world.open_conditions[atom]} for atom in opened]
         elif (found.features, found.shape) != (output.features, output.shape):
             found = found._replace(features=None, shape="")
-    return found._replace(model=cls.definition.name) if found is not None else nothing
+    return found._replace(model=cls.definition.name, outside=False) if found is not None else nothing
 
 
 def _run_forward(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from losslint.interpreter import arithmetic, figures, freezing, roles, tensors
+from losslint.interpreter.program import path_of
 from losslint.interpreter.values import (
     BATCH_TRAITS,
     DETACHED,
@@ -67,17 +68,27 @@ def unknown_call(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: d
             ev.world.doubt("a loss goes into a function that is not in sight", node)
         return Unknown(f"{path}()", varies=True, tainted=True)
     if any(isinstance(item, Tensor) for item in everything) or _holds_tensor(everything):
-        given = ev.tensor(node)
-        if roles.is_model(name):
-            given.output = Output("", node, None, name)
-        return given
-    if ev.world.live and (roles.is_model(name) or roles.gives_batch(name)):
-        return ev.tensor(node, traits=BATCH_TRAITS if roles.gives_batch(name) else frozenset())
+        return _of_model(ev.tensor(node), name, node)
+    if ev.world.live and roles.gives_batch(name):
+        return ev.tensor(node, traits=BATCH_TRAITS)
+    if ev.world.live and (
+        roles.is_model(name) or (args and isinstance(node.func, ir.Name) and roles.is_model(node.func.id))
+    ):
+        return _of_model(ev.tensor(node), name, node)
     if roles.is_loader(name) and name.startswith(("get", "make", "build", "create", "prepare", "load")):
         return Unknown(path if not args else f"{path}()")
     varies = ev.world.live > 0 and (arithmetic.varies(everything) or not everything)
     listed = ", ".join(shown(item) for item in everything)
     return Unknown(f"{path}({listed})", varies)
+
+
+def _of_model(given: Tensor, name: str, node: ir.Call) -> Tensor:
+    """What a call gives that reads like one of a model, by the name of what is called or by that in the code."""
+    for read in (name, roles.last(path_of(node.func))):
+        if roles.is_model(read):
+            given.output = Output("", node, None, read)
+            break
+    return given
 
 
 def shown(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from losslint.contracts.torch import ENTRYWISE, KEEPING, WEIGHTED_LAYERS
 from losslint.interpreter import graph
-from losslint.interpreter.values import DETACHED, GRAPH, Number, Output, Tensor, Thing
+from losslint.interpreter.values import CONSTANT, DETACHED, GRAPH, Linear, Number, Output, Tensor, Thing, Unknown
 
 if TYPE_CHECKING:
     from losslint.interpreter.evaluate import Evaluator
@@ -40,12 +40,32 @@ def after(ev: Evaluator, name: str, source: Any, arguments: Sequence[Any], resul
     if function is not None:
         features, model = (before.features, before.model) if before is not None else (None, "")
         dimension = _whole(arguments[0]) if arguments else None
-        result.output = Output(function, node, features, model, "", dimension)
+        result.output = Output(function, node, features, model, "", dimension, bool(model))
         if function in graph.WITHOUT_GRADIENT and result.state == GRAPH:
             result.state, result.cut = DETACHED, ev.world.cut(name, node)
     elif name in KEEPING and before is not None:
         result.output = before if name in _SAME_SHAPE else before._replace(features=None)
     return result
+
+
+def part(result: Tensor, source: Tensor, named: bool) -> Tensor:
+    """An item of a tensor, or of what a model gave: how many scores it holds, and where, is not known any more; of a
+    part that has a name only the model is."""
+    graph.inherit(result, source)
+    before = source.output
+    if before is not None and (before.model or not named):
+        function = "" if named else before.function
+        result.output = Output(function, before.node, None, before.model)
+    return result
+
+
+def written(tensor: Tensor, value: Any) -> None:
+    """Some entries of a tensor are written: unless it is a number, what the others are says nothing of these."""
+    if isinstance(value, (Tensor, Linear, Unknown)):
+        tensor.output = None
+        tensor.traits = tensor.traits - {CONSTANT}
+        if tensor.state != GRAPH and (isinstance(value, Unknown) or value.state == GRAPH):
+            tensor.state, tensor.cut = GRAPH, None
 
 
 def _shape(name: str, source: Any, arguments: Sequence[Any]) -> str:

@@ -69,10 +69,19 @@ def _is_used(cls: ir.Class, name: str) -> bool:
     return any(name in function.facts.read for function in _methods(cls) if function.name != "__init__")
 
 
+def _makes_parameters(cls: ClassValue, depth: int) -> bool:
+    """Whether a class makes layers with parameters, or objects of a class beside it that does."""
+    calls = cls.definition.facts.calls
+    if not calls.isdisjoint(PARAMETRIC_LAYERS):
+        return True
+    parts = (cls.scope.names.get(name) for name in calls) if depth else ()
+    return any(isinstance(part, ClassValue) and _makes_parameters(part, depth - 1) for part in parts)
+
+
 def _has_parameters(layer: Thing, depth: int = _DEPTH) -> bool:
     """Whether a layer has parameters, as far as its class is in sight."""
     cls = layer.data.get("class")
     if isinstance(cls, ClassValue):
-        return not cls.definition.facts.calls.isdisjoint(PARAMETRIC_LAYERS)
+        return _makes_parameters(cls, depth)
     inner = list(layers_in(layer.data.get("args", []), depth)) if depth else []
     return layer.path in PARAMETRIC_LAYERS or any(_has_parameters(part, depth - 1) for part in inner)

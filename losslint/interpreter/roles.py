@@ -50,9 +50,13 @@ _MODEL = re.compile(
     re.IGNORECASE,
 )
 _ADVERSARY = re.compile(
-    r"discriminator|adversar|critic|(^|_)gan(_|$)|(^|_)(fake|real)|(^|_)net_?[DG]$|^[DG]$|domain", re.IGNORECASE
+    r"discriminator|adversar|critic|(^|_)gan(_|$)|(^|_)(fake|real(?!path))|(^|_)net_?[DG]$|(?-i:^[DG]$)|domain",
+    re.IGNORECASE,
 )
 _SEQUENCE = re.compile(r"(^|_)(images?|imgs?|frames?|videos?|clips?|sequences?|slices?|volumes?)$", re.IGNORECASE)
+_TARGET = re.compile(
+    r"(^|_)(y|ys|targets?|labels?|gts?|ground_?truth)(_(true|train|batch|ids?|[a-z\d]))?$", re.IGNORECASE
+)
 _GET_BATCH = re.compile(r"(get|next|sample|load|fetch)_?\w*(batch|minibatch|data|samples?)$", re.IGNORECASE)
 
 
@@ -127,6 +131,12 @@ def is_batches(path: str) -> bool:
 def is_batch(name: str) -> bool:
     """Whether a parameter reads like the data of one batch."""
     return bool(_BATCH.match(name))
+
+
+@lru_cache(maxsize=8192)
+def is_target(path: str) -> bool:
+    """Whether a path reads like what a prediction is compared with."""
+    return bool(_TARGET.search(last(path)))
 
 
 @lru_cache(maxsize=8192)

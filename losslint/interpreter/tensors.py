@@ -6,11 +6,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from losslint import units
-from losslint.contracts.torch import NONLINEAR, SCALAR_PRESERVING
-from losslint.interpreter import arithmetic, graph, lengths
+from losslint.contracts.torch import CLASSIFYING, NONLINEAR, SCALAR_PRESERVING
+from losslint.interpreter import arithmetic, graph, lengths, outputs, roles
 from losslint.interpreter.values import (
     BATCH,
     BATCH_TRAITS,
+    CONSTANT,
     DETACHED,
     FLOAT,
     GRAPH,
@@ -216,6 +217,9 @@ def tensor_method(
         return arithmetic.nonlinear(ev, tensor, node, name)
     if name in ("isnan", "isinf", "isfinite", "any", "all"):
         return Tensor(node, tensor.visit, DETACHED, None, 0, frozenset({"mask"}))
+    if name.endswith("_"):
+        for value in args:
+            outputs.written(tensor, value)
     traits = tensor.traits & {"batch", "mask"}
     return Tensor(node, tensor.visit, tensor.state, None, 0, traits | arithmetic.spanning(tensor, *args))
 
@@ -258,17 +262,33 @@ def _left(ev: Evaluator, form: Linear, name: str, node: ir.Node) -> list[Cut]:
     return [ev.world.cut(name, node)] if form.state == GRAPH else []
 
 
-def without_graph(form: Linear, inputs: list[Any]) -> Linear:
-    """A loss of which all inputs are detached is no part of a graph (what the loader gives never was one)."""
+def without_graph(form: Linear, inputs: list[Any], target: Any = None) -> Linear:
+    """A loss of which all inputs are detached is no part of a graph (what the loader gives never was one). A `target`
+    that is not in sight is data."""
     tensors = [value for value in inputs if isinstance(value, (Tensor, Linear))]
-    made = [value for value in tensors if not (isinstance(value, Tensor) and "batch" in value.traits)]
+    made = [value for value in tensors if not (isinstance(value, Tensor) and value.traits & {"batch", CONSTANT})]
     if not made or any(value.state == GRAPH for value in made):
         return form
     # a loss function that is not in sight may have parameters of its own
     known = all(site.evidence >= 3 for site, _ in form.weights)
+    if type(target) is Unknown and not target.tainted:
+        inputs = [value for value in inputs if value is not target]
+    # what is out of the graph although nobody took it out of it never was in one: a mask, a count, noise
+    inputs = [v for v in inputs if not (type(v) is Tensor and _never_in_graph(v))]
     left = graph.outside(inputs) if known else frozenset()
     # with a memory of its own: no loss in a graph shares it
     return Linear(form.weights, form.steps, min(form.state, DETACHED), form.vector, form.notes | left)
+
+
+def _never_in_graph(tensor: Tensor) -> bool:
+    return CONSTANT in tensor.traits or (tensor.state != GRAPH and tensor.cut is None)
+
+
+def target_of(function: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """What a loss function compares the prediction with: labels, or what reads like a target."""
+    target = kwargs.get("target", args[1] if len(args) > 1 else None)
+    reads = type(target) is Unknown and roles.is_target(target.path)
+    return target if reads or function in CLASSIFYING else None
 
 
 def argument(node: ir.Call) -> ir.Expr:

@@ -8,11 +8,13 @@ from losslint import units
 from losslint.contracts.torch import FUNCTION_OF
 from losslint.interpreter import arithmetic, figures, frameworks, models, opaque, roles, tensors
 from losslint.interpreter.values import (
+    DETACHED,
     AMP,
     Closure,
     Instance,
     Linear,
     Number,
+    Output,
     Thing,
     Unknown,
 )
@@ -26,9 +28,9 @@ SHIFTING = "shifting model"
 WITH_MEAN_LOSS = frozenset({"output with a mean loss"})
 
 
-def make_meter(name: str) -> Thing:
-    """A running average of a library, by its usual names."""
-    return Thing("meter", name, {"sum": 0, "count": 0, "avg": 0, "val": 0})
+def make_meter(name: str, detaches: bool = False) -> Thing:
+    """A running average of a library, by its usual names; `detaches`: what it adds up is not in the graph."""
+    return Thing("meter", name, {"sum": 0, "count": 0, "avg": 0, "val": 0, "detaches": detaches})
 
 
 def call_thing(ev: Evaluator, thing: Thing, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
@@ -42,12 +44,13 @@ def call_thing(ev: Evaluator, thing: Thing, args: list[Any], kwargs: dict[str, A
         if thing.data.get("known"):
             function = FUNCTION_OF.get(thing.path, thing.path)
             ev.world.loss_call(function, node, args, {**thing.data["options"], **kwargs})
-        return tensors.without_graph(ev.loss(node, reduction, 3, "", traits), [*args, *kwargs.values()])
+        target = tensors.target_of(FUNCTION_OF.get(thing.path, thing.path), args, kwargs)
+        return tensors.without_graph(ev.loss(node, reduction, 3, "", traits), [*args, *kwargs.values()], target)
     if thing.kind in ("model", "engine"):
         if thing.data.get("shifts") is True and kwargs.get("labels") is not None:
             ev.world.loss_call(SHIFTING, node, args, kwargs)
         given = ev.tensor(node, traits=WITH_MEAN_LOSS if thing.data.get("loss") == "mean" else frozenset())
-        given.output = models.output_of(ev, thing, args, kwargs, node)
+        given.output = models.output_of(ev, thing, args, kwargs, node) or Output("", node, None, roles.last(thing.path))
         given.shape = given.output.shape if given.output is not None else ""
         return given
     if thing.kind == "scaler_callable":
@@ -208,6 +211,8 @@ def _meter_method(
     data = thing.data
     if name in ("update", "add", "__call__", "append") and (args or kwargs):
         value = args[0] if args else next(iter(kwargs.values()))
+        if data["detaches"] and isinstance(value, Linear):
+            value = value.alias(min(value.state, DETACHED))
         count = args[1] if len(args) > 1 else kwargs.get("n", kwargs.get("weight", 1))
         # the parts of the call stand for the lines inside the meter: a line of provenance per node
         weight_node = node.arguments[1].value if len(node.arguments) > 1 else node

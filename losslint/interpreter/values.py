@@ -34,6 +34,8 @@ FLOAT, DETACHED, GRAPH = 0, 1, 2
 
 BATCH_TRAITS = frozenset({"batch"})
 """The traits of what a loader gives."""
+CONSTANT = "constant"
+"""The trait of a tensor of numbers that nobody learns: zeros, ones, noise."""
 AHEAD = "ahead"
 """The trait of tokens without the first one of each sequence."""
 MISSING = object()
@@ -191,7 +193,7 @@ class Output(NamedTuple):
     `function` is `linear` (raw scores of a layer with weights), an activation such as `softmax`, a function without a
     gradient such as `argmax`, or an empty string where only the `model` that gave the tensor is known; `features` is
     the size of the last dimension where a literal gives it; `shape` as in `Tensor`; `dimension` is the one that the
-    function runs over.
+    function runs over; `outside`: the function is applied to what the model gave, not in the model.
     """
 
     function: str
@@ -200,6 +202,7 @@ class Output(NamedTuple):
     model: str = ""
     shape: str = ""
     dimension: int | None = None
+    outside: bool = False
 
 
 class Tensor:
