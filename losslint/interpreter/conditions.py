@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _OBJECTS = (Thing, Instance, Closure, Loader, ModuleValue, ClassValue, Iteration, Text)
 _FLIP_AT = 3
+_BAD_NUMBERS = frozenset({"isnan", "isinf"})
 
 
 def truth(value: Any) -> bool | None:
@@ -337,12 +338,30 @@ def _ordinary(ev: Evaluator, test: Unknown, statement: ir.If) -> bool:
     body, orelse = _trains(ev, statement.body), _trains(ev, statement.orelse)
     if body is not orelse:
         return body
+    finite = _says_finite(statement.test)
+    if finite is not None:
+        return finite
     if test.likely:
         return True
     first = statement.body[-1] if statement.body else None
     leaves = isinstance(first, (ir.Continue, ir.Break, ir.Raise, ir.Return))
     last = statement.orelse[-1] if statement.orelse else None
     return isinstance(last, (ir.Continue, ir.Break, ir.Raise, ir.Return)) and not leaves
+
+
+def _says_finite(test: ir.Expr) -> bool | None:
+    """What a test of nothing but whether numbers are finite is on an ordinary step, where they are; else None."""
+    if isinstance(test, ir.Unary) and test.op == "not":
+        inner = _says_finite(test.operand)
+        return None if inner is None else not inner
+    if isinstance(test, ir.Call):
+        name = roles.last(path_of(test.func))
+        if name in _BAD_NUMBERS or name == "isfinite":
+            return name == "isfinite"
+        if name in ("all", "any", "item") and isinstance(test.func, ir.Attr):
+            return _says_finite(test.func.value)
+        return _says_finite(test.arguments[0].value) if name in ("all", "any", "bool") and test.arguments else None
+    return None
 
 
 def _trains(ev: Evaluator, block: ir.Block) -> bool:
@@ -391,12 +410,16 @@ def _answers(ev: Evaluator, statement: ir.If) -> bool:
     """Whether a branch gives the function's value and nothing stands after it that would give another one: not to take
     it is to leave the function with nothing."""
     end = statement.body[-1] if statement.body else None
-    if not ev.stack or not isinstance(end, ir.Return) or end.value is None:
+    if not ev.stack or not isinstance(end, ir.Return) or end.value is None or _is_none(end.value):
         return False
     last = ev.stack[-1].body[-1]
     while isinstance(last, ir.If) and last is not statement and last.orelse:
         last = last.orelse[-1]
     return last is statement
+
+
+def _is_none(node: ir.Expr) -> bool:
+    return isinstance(node, ir.Const) and node.value is None
 
 
 def _asks_the_scaler(test: Unknown, statement: ir.If) -> bool:

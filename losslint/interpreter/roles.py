@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-_OPTIMIZER = re.compile(r"optim|(^|_)(opt|opts|solver|sgd|adam\w*)(_?\w)?$", re.IGNORECASE)
+_OPTIMIZER = re.compile(r"optim|(^|(?<!^local)_)(opt|opts|solver|sgd|adam\w*)(_?\w)?$", re.IGNORECASE)
 _SCHEDULER = re.compile(r"sched|warmup|lr_?decay", re.IGNORECASE)
 _SCALER = re.compile(r"(^|_)(grad_?)?scaler$", re.IGNORECASE)
 _LOSS = re.compile(
