@@ -70,7 +70,9 @@ from losslint.interpreter import modes
 from losslint.interpreter.ledger import Loop
 from losslint.registry import Draft, Mark, Rule
 
-_ON_PURPOSE = re.compile(r"mc_?drop|monte_?carlo|calibrat|recompute|update_bn|bn_stat|warm_?up_?bn|bn_?warm_?up", re.IGNORECASE)
+_ON_PURPOSE = re.compile(
+    r"mc_?drop|monte_?carlo|calibrat|recompute|update_bn|bn_stat|warm_?up_?bn|bn_?warm_?up", re.IGNORECASE
+)
 
 
 def check(loop: Loop) -> Iterator[Draft]:
