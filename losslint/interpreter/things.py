@@ -8,8 +8,8 @@ from losslint import units
 from losslint.contracts.torch import FUNCTION_OF
 from losslint.interpreter import arithmetic, figures, frameworks, models, opaque, roles, tensors
 from losslint.interpreter.values import (
-    DETACHED,
     AMP,
+    DETACHED,
     Closure,
     Instance,
     Linear,
