@@ -23,6 +23,7 @@ from losslint.interpreter.values import (
     Exact,
     Key,
     Linear,
+    Note,
     Number,
     Tensor,
     Text,
@@ -366,11 +367,14 @@ def _sum(ev: Evaluator, op: str, left: Any, right: Any, node: ir.Node) -> Any:
     # a number, or another term of the loss: the weights of what is followed stay
     notes = form.notes
     if number(ev, other) is None and other is not None:
-        if not ev.world.no_grad:
-            # the other term may well be in the graph: that this one left it says nothing about the sum
-            notes = frozenset(note for note in notes if type(note) is not Cut)
-        notes = notes | {"another term"}
+        notes = _joined(ev, form) | {"another term"}
     return Linear(form.weights, form.steps, ev.world.state_of_result(form.state), form.vector, notes)
+
+
+def _joined(ev: Evaluator, form: Linear) -> frozenset[Note]:
+    """What is still known of a form that meets a value out of sight: that value may well be in the graph, so that where
+    the form left it says nothing about the result."""
+    return form.notes if ev.world.no_grad else frozenset(note for note in form.notes if type(note) is not Cut)
 
 
 def merged(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -398,10 +402,13 @@ def _product(ev: Evaluator, left: Any, right: Any, node: ir.Node, left_node: ir.
             notes = form.notes | ({"masked"} if "mask" in other.traits else {"weighted"})
             return Linear(form.weights, form.steps, form.state, True, notes)
         return _times(ev, form, scalar(ev, other), node, operand)
-    if first is not None:
-        return _times(ev, first, scalar(ev, right), node, right_node)
-    assert second is not None
-    return _times(ev, second, scalar(ev, left), node, left_node)
+    known = first if first is not None else second
+    assert known is not None
+    form, other, operand = known, *((right, right_node) if first is not None else (left, left_node))
+    # the weight of a term is a number, whatever it is called; what a detached tensor is multiplied with may be learnt
+    if type(other) is Unknown and number(ev, other) is None and (form.state == DETACHED or "(" in other.path):
+        form = Linear(form.weights, form.steps, form.state, form.vector, _joined(ev, form))
+    return _times(ev, form, scalar(ev, other), node, operand)
 
 
 def _times(ev: Evaluator, form: Linear, factor: Number | None, node: ir.Node, operand: ir.Node) -> Any:

@@ -214,7 +214,7 @@ def _numeric(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], 
     value = args[0] if args else next(iter(kwargs.values()), None)
     if name in NO_GRAD:
         return Thing("context", name, {"grad": False})
-    if kwargs.get("requires_grad") is True:
+    if kwargs.get("requires_grad") is True and not arithmetic.tainted([*args, *kwargs.values()]):
         # a parameter: the number with which it starts does not say what it is later
         return ev.tensor(node) if ev.world.live else Unknown(name)
     if name in ("mean", "average", "fmean", "nanmean", "sum", "nansum"):
