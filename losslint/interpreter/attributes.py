@@ -140,6 +140,9 @@ def item(ev: Evaluator, receiver: Any, index: Any, node: ir.Index) -> Any:
         traits = receiver.traits | ({ONE_FRAME} if _is_one_frame(node) else set())
         traits |= {AHEAD} if _drops_first(node.index) else set()
         made = Tensor(node, receiver.visit, receiver.state, None, receiver.evidence and 1, traits)
+        place = arithmetic.number(ev, index)
+        if place is not None and receiver.output is not None and receiver.output.parts:
+            return outputs.one_of_several(made, receiver, int(place.value))
         return outputs.part(made, receiver, isinstance(index, str))
     if isinstance(receiver, Linear):
         if receiver.vector or isinstance(index, slice):

@@ -100,7 +100,7 @@ def _part(ev: Evaluator, value: Any, place: int, target: ir.Expr) -> Any:
         return ev.tensor(target)
     if isinstance(value, Tensor):
         made = Tensor(target, value.visit, value.state, traits=value.traits & BATCH_TRAITS)
-        return outputs.part(made, value, True)
+        return outputs.one_of_several(made, value, place)
     if isinstance(value, Unknown):
         if ev.world.live and (value.varies or roles.is_loss(roles.last(name))) and not value.tainted:
             return ev.tensor(target)

@@ -93,15 +93,36 @@ def _forward(ev: Evaluator, cls: ClassValue, model: Thing, places: int, named: I
     for taken in decisions:
         world = World(Settings(decisions=dict(taken), fuel=_FUEL, thorough=True))
         output = _run_forward(ev, world, cls, model, places, named)
-        if output is None or (found is not None and output.function != found.function):
+        if output is None or (found is not None and _functions(output) != _functions(found)):
             return nothing
         if found is None:
             found = output
             opened = list(world.open_conditions)[:_MAX_FLIPS]
             decisions += [{**taken, atom: not world.open_conditions[atom]} for atom in opened]
-        elif (found.features, found.shape) != (output.features, output.shape):
-            found = found._replace(features=None, shape="")
-    return found._replace(model=cls.definition.name, outside=False) if found is not None else nothing
+        else:
+            found = _agreed(found, output)
+    return _of(found, cls.definition.name) if found is not None else nothing
+
+
+def _functions(output: Output) -> list[str]:
+    """The functions that an output comes from: of each of several tensors, where there are some."""
+    return [part.function if part is not None else "" for part in (output.parts or (output,))]
+
+
+def _agreed(one: Output, other: Output) -> Output:
+    """What two ways to the same functions agree on."""
+    parts = tuple(
+        first and second and _agreed(first, second) for first, second in zip(one.parts, other.parts, strict=True)
+    )
+    if (one.features, one.shape) != (other.features, other.shape):
+        one = one._replace(features=None, shape="")
+    return one._replace(parts=parts)
+
+
+def _of(output: Output, model: str) -> Output:
+    """An output, or each part of one, as that of a model."""
+    parts = tuple(part and _of(part, model) for part in output.parts)
+    return output._replace(model=model, outside=False, parts=parts)
 
 
 def _run_forward(
@@ -125,6 +146,12 @@ def _run_forward(
         value = calls.invoke(side, Closure(function, owner.scope, instance, owner), inputs, options, None)
     except (OutOfFuelError, RecursionError):
         return None
+    if type(value) is tuple:
+        return Output("", cls.definition, parts=tuple(_output_in(part) for part in value))
+    return _output_in(value)
+
+
+def _output_in(value: Any) -> Output | None:
     if type(value) is not Tensor or value.output is None:
         return None
     return value.output._replace(shape=value.shape)

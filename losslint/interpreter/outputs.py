@@ -59,6 +59,18 @@ def part(result: Tensor, source: Tensor, named: bool) -> Tensor:
     return result
 
 
+def one_of_several(result: Tensor, source: Tensor, place: Any) -> Tensor:
+    """One of the tensors that a model gives, by its place; a part of what a model gave, where they are not told
+    apart."""
+    parts = source.output.parts if source.output is not None else ()
+    if type(place) is not int or not -len(parts) <= place < len(parts):
+        return part(result, source, True)
+    graph.inherit(result, source)
+    result.output = parts[place]
+    result.shape = result.output.shape if result.output is not None else ""
+    return result
+
+
 def written(tensor: Tensor, value: Any) -> None:
     """Some entries of a tensor are written: unless it is a number, what the others are says nothing of these."""
     if isinstance(value, (Tensor, Linear, Unknown)):

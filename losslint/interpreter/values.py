@@ -193,7 +193,8 @@ class Output(NamedTuple):
     `function` is `linear` (raw scores of a layer with weights), an activation such as `softmax`, a function without a
     gradient such as `argmax`, or an empty string where only the `model` that gave the tensor is known; `features` is
     the size of the last dimension where a literal gives it; `shape` as in `Tensor`; `dimension` is the one that the
-    function runs over; `outside`: the function is applied to what the model gave, not in the model.
+    function runs over; `outside`: the function is applied to what the model gave, not in the model; `parts` is what is
+    known of each of several tensors that a model gives.
     """
 
     function: str
@@ -203,6 +204,7 @@ class Output(NamedTuple):
     shape: str = ""
     dimension: int | None = None
     outside: bool = False
+    parts: tuple[Output | None, ...] = ()
 
 
 class Tensor:
