@@ -21,13 +21,14 @@ from losslint.findings import Finding, Outcome, Verdict
 from losslint.notebooks import Notebook
 from losslint.output.text import where
 from losslint.progress import ProgressBar
-from losslint.runtime.emit import EmitError, script
+from losslint.runtime.emit import EmitError
 from losslint.runtime.ledger import Portrait
 from losslint.runtime.pictures import picture
 from losslint.runtime.plot import PlotError, draw
 from losslint.runtime.plot import check as check_plot
 from losslint.runtime.pool import Job, Verifier, VerifierError
 from losslint.runtime.protocol import Failure
+from losslint.runtime.reproduction import reproduced
 
 _PLACE = re.compile(r"(?P<path>.+?)(:cell (?P<cell>[1-9][0-9]*))?:(?P<line>[1-9][0-9]*)(:[0-9]+)?:?")
 
@@ -84,21 +85,21 @@ def verified(report: Report, options: argparse.Namespace) -> Report | int:
             raise _PlaceError(_not_one(report, options.places[0]))
         if not jobs:
             return report
-        with Verifier(options.device, options.timeout, options.jobs) as verifier:
+        # a script runs on the CPU, whatever there is
+        device = options.device if options.emit is None else "cpu"
+        with Verifier(device, options.timeout, options.jobs) as verifier:
             _introduce(verifier)
             if options.plot is None and options.emit is None:
                 return _judged(report, jobs, verifier)
             ((finding, job),) = jobs.items()
             portrait = verifier.portray(job)
-        if isinstance(portrait, Failure):
-            raise _PlaceError(f"{options.places[0]}: inconclusive ({portrait.reason.value}): {portrait.detail}")
-        if portrait is None:
-            raise _PlaceError(f"{options.places[0]}: nothing could be measured that could be shown")
-        return (
-            _plot(finding, portrait, options.plot)
-            if options.emit is None
-            else _emit(finding, portrait, source.split_lines(job.text), options.emit)
-        )
+            if isinstance(portrait, Failure):
+                raise _PlaceError(f"{options.places[0]}: inconclusive ({portrait.reason.value}): {portrait.detail}")
+            if portrait is None:
+                raise _PlaceError(f"{options.places[0]}: nothing could be measured that could be shown")
+            if options.emit is not None:
+                return _emit(finding, portrait, job, verifier, options.emit)
+        return _plot(finding, portrait, options.plot)
     except (VerifierError, PlotError, EmitError, _PlaceError) as error:
         return misuse(str(error))
 
@@ -207,11 +208,11 @@ def _lines(places: Sequence[tuple[int, int]]) -> str:
     return f"{word}{', '.join(first)} and {last}" if first else f"{word}{last}"
 
 
-def _emit(finding: Finding, portrait: Portrait, lines: Sequence[str], target: str) -> int:
-    """Writes the script; `lines` are those of the program that was measured."""
+def _emit(finding: Finding, portrait: Portrait, job: Job, verifier: Verifier, target: str) -> int:
+    """Writes the script, once it has been seen to run."""
     claim = next((rule.claim for rule in selection.rules() if rule.code == finding.code), None)
     assert claim is not None
-    text = script(finding, claim, portrait, lines)
+    text = reproduced(finding, claim, portrait, lambda script: verifier.try_script(replace(job, text=script)))
     if target == "-":
         sys.stdout.write(text)
         return Exit.CLEAN

@@ -6,172 +6,16 @@ import ast
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from losslint.claims import Claim
 from losslint.findings import Finding
 from losslint.output.text import where
 from losslint.runtime.ledger import UNEVEN_LAST, Excerpt, Portrait
+from losslint.runtime.outline import is_lossy
+from losslint.runtime.scriptworld import LISTS, MASKED, MODULES, NOTED, OWN, PATCHES, RUN, WORLD, Piece, pieces
 
-_HEAD = """\
-import torch
-from torch.optim import optimizer as optim
-
-WINDOW, SIZES = {window}, {sizes}  # micro-batches a step; items of each batch of a pass
-gain = torch.nn.Parameter(torch.ones(sum(SIZES)))  # the loss of item i is gain[i], so gain.grad[i] is its weight
-state = {{"batch": 0, "drawn": 0}}
-start = gain.detach().clone()
-{lists}
-
-
-def part():
-    first = sum(SIZES[: state["batch"]])
-    return slice(first, first + SIZES[state["batch"]])
-
-
-def reduced(reduction="mean"):
-    return getattr(gain[part()] * 1.0, reduction)() if reduction != "none" else gain[part()] * 1.0
-
-
-{noted}class Anything:
-    def __init__(self, *_, **__): pass
-    def __getattr__(self, name):
-        if name.startswith("__"): raise AttributeError(name)
-        return reduced() if name == "loss" else Anything()
-    def __call__(self, *_, **__): return Anything()
-    def __getitem__(self, _): return Anything()
-    def __iter__(self):  # as many parts as the caller takes it into
-        frame = sys._getframe(1)
-        operation, count = frame.f_code.co_code[frame.f_lasti : frame.f_lasti + 2]
-        return iter([type(self)() for _ in range(count if dis.opname[operation] == "UNPACK_SEQUENCE" else 2)])
-    def __enter__(self): return self
-    def __exit__(self, *_): return False
-    def __eq__(self, _): return True
-    __hash__ = object.__hash__
-    def weighted(self, other): return other if isinstance(other, torch.Tensor) else Anything()
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = weighted
-
-
-class Batch(Anything):
-    shape = property(lambda self: (SIZES[state["batch"]], 1))
-    def size(self, *_): return SIZES[state["batch"]]
-    __len__ = numel = size
-    def to(self, *_, **__): return self
-    def __rmul__(self, other): return other * (torch.arange(other.numel()) == 0)  # a mask that leaves one item
-    cuda = float = long = to
-
-
-class Loader(Anything):
-    def __init__(self, count=len(SIZES)): self.count, self.dataset = count, range(sum(SIZES[:count]))
-    def __len__(self): return self.count
-    def __iter__(self):
-        for state["batch"] in range(self.count):
-            state["drawn"] += 1
-            yield Batch()
-
-
-class Model(Anything):
-    def parameters(self): return iter([gain])
-
-
-def criterion(*_, reduction="mean", **__): return reduced(reduction)
-def before_step(*_): steps.append((state["drawn"], torch.zeros_like(gain) if gain.grad is None else gain.grad.clone()))
-def after_step(*_): gain.data.copy_(start)
-
-
-optim.register_optimizer_step_pre_hook(before_step)
-optim.register_optimizer_step_post_hook(after_step)
-"""
-_NOTED = """\
-plain = reduced
-def reduced(reduction="mean"):  # notes what is made, and which of the graphs are still alive
-    alive.append(sum(mark() is not None for *_, mark in losses))
-    made = plain(reduction)
-    mark = type("Mark", (), {})()
-    if made.grad_fn is not None: made.grad_fn.metadata["mark"] = mark
-    losses.append((KEPT, made.detach().clone(), weakref.ref(mark)))
-    return made
-
-
-"""
-_PATCHES = (
-    ("DataLoader", "torch.utils.data.DataLoader = lambda *_, **__: Loader()"),
-    ("DistributedDataParallel|DDP", "torch.nn.parallel.DistributedDataParallel = lambda model, **_: model"),
-    (
-        r"\bnn\.[A-Z]|nn import|Module|Loss\b",
-        "torch.nn.Module.parameters = Model.parameters\n"
-        "torch.nn.Module.__call__ = lambda self, *_, **__: (\n"
-        "    reduced(self.reduction) if isinstance(self, torch.nn.modules.loss._Loss) else Anything()\n)",
-    ),
-    (
-        r"clip_grad",
-        "def clip(*_, **__): clips.append(gain.grad.clone())\n"
-        "torch.nn.utils.clip_grad_norm_ = torch.nn.utils.clip_grad_value_ = clip",
-    ),
-    (
-        "autocast",
-        "torch.autocast = torch.amp.autocast = torch.cuda.amp.autocast = lambda *_, **__: contextlib.nullcontext()",
-    ),
-    (
-        r"\bF\.|functional|cross_entropy|nll_loss|mse_loss|l1_loss|with_logits",
-        'for name in ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits"):\n'
-        "    setattr(torch.nn.functional, name, criterion)",
-    ),
-    (
-        r"\bshow\(",
-        'def show(value):\n    shown.append((state["drawn"], float(value)))\n    return value',
-    ),
-)
-"""What is put in the place of parts of torch, and the words in a script that call for it."""
-_SCALER = """\
-class Scaler(torch.amp.GradScaler):
-    def __init__(self, *_, **__):
-        super().__init__("cpu", init_scale=1024.0)
-        self.scale(torch.ones(1))
-    def unscale_(self, optimizer):
-        calls.append("unscale_")
-        with contextlib.suppress(RuntimeError): super().unscale_(optimizer)  # a second call is an error
-    def step(self, optimizer, *_):
-        calls.append("step")
-        super().step(optimizer)
-        super().update()  # or another step of it would be an error
-    def update(self, *_): calls.append("update")
-
-
-torch.amp.GradScaler = torch.cuda.amp.GradScaler = Scaler
-"""
-_ACCELERATOR = """\
-class Accelerator:  # what accelerate does: divides by the window, and steps at its end
-    def __init__(self, *_, **__): self.seen, self.sync_gradients = 0, True
-    def prepare(self, *parts):
-        for one in parts:
-            if isinstance(one, torch.optim.Optimizer):
-                step, zero = one.step, one.zero_grad
-                one.step = lambda *_, step=step: self.sync_gradients and step()
-                one.zero_grad = lambda *_, zero=zero: self.sync_gradients and zero()
-        return parts if len(parts) > 1 else parts[0]
-    @contextlib.contextmanager
-    def accumulate(self, *_):
-        self.seen += 1
-        self.sync_gradients = self.seen % WINDOW == 0 or state["batch"] + 1 == len(SIZES)
-        yield
-    def backward(self, loss, **_): (loss / WINDOW).backward()
-    def __getattr__(self, _): return Anything()
-"""
-_RUN = '''\
-def run(change=None, scale=1.0):
-    """The figure of the first pass, where all losses are `scale`, and those of batch `change` twice that."""
-    shown.clear()
-    state.update(batch=0, drawn=0)
-    start.copy_(torch.full_like(start, scale))
-    if change is not None: start[sum(SIZES[:change]) : sum(SIZES[: change + 1])] *= 2
-    gain.data.copy_(start)
-    gain.grad = None
-    main()
-    first_pass = [value for drawn, value in shown if drawn <= len(SIZES)]
-    return first_pass[-1:] or [value for _, value in shown[:1]]
-'''
-
-_MEASURES: Mapping[Claim, tuple[str, str]] = {
+MEASURED: Mapping[Claim, tuple[str, str]] = {
     Claim.GRADIENT_SCALE: ("main()\nmeasured = steps[min(1, len(steps) - 1)][1].sum().item()", "1.0"),
     Claim.MICRO_BATCH_RATIO: (
         "main()\nweights = [w.sum().item() for w in steps[0][1].split(SIZES) if w.any()]\n"
@@ -201,7 +45,7 @@ _MEASURES: Mapping[Claim, tuple[str, str]] = {
         "main()\nmeasured = float(sum(bool(grad.split(SIZES)[now - 2].any()) for now, grad in steps[1 : len(SIZES)]))",
         "0.0",
     ),
-    Claim.CLIPPED_SCALE: ("main()\nmeasured = (clips[0].sum() / steps[0][1].sum()).item()", "1.0"),
+    Claim.CLIPPED_SCALE: ("main()\nmeasured = (clips[0][1].sum() / steps[0][1].sum()).item()", "1.0"),
     Claim.SCALER_ORDER: (
         'main()\nmade = ["update", *sorted({"unscale_"} & {*calls})]\n'
         "measured = {name: calls.count(name) / len(steps) for name in made}",
@@ -223,57 +67,83 @@ _MEASURES: Mapping[Claim, tuple[str, str]] = {
         'main()\n*_, train, validation = map(float, re.findall(r"[0-9.]+", printed[0]))\nmeasured = train / validation',
         "1.0",
     ),
+    Claim.CLIP_ORDER: (
+        "main()\nmeasured = 1 - sum(\n"
+        "    now < len(steps) and bool(grad.any() and (steps[now][1] == grad).all()) for now, grad in clips\n"
+        ") / len(clips)",
+        "0.0",
+    ),
+    Claim.NO_GRADIENT: (
+        "main()\nnew = [grad.split(SIZES)[(now - 1) % len(SIZES)] for now, grad in steps[1:]]\n"
+        "measured = sum(not grad.any() for grad in new) / len(new)",
+        "0.0",
+    ),
     Claim.GRAPHS_ALIVE: ("main()\nmeasured = float(max(alive))", "0.0"),
-    Claim.LOSS_CHANGED: ("main()\nmade, value, _ = losses[0]\nmeasured = (made.detach() / value).item()", "1.0"),
+    Claim.LOSS_CHANGED: ("main()\nmade, value, *_ = losses[0]\nmeasured = (made.detach() / value).item()", "1.0"),
 }
 """How the number of a claim is read off in the script, and what it should be."""
 
-_FIGURES = frozenset(claim for claim in _MEASURES if claim.name.startswith("FIGURE") and claim is not Claim.FIGURE_PAIR)
+UNEVEN = (
+    "main()\nweights = [w.sum().item() for _, grad in steps for w in grad.split(SIZES) if w.any()]\n"
+    "measured = max(weights) / min(weights)",
+    "1.0",
+)
+"""The same for a scale of the gradient that changes from batch to batch, of which there is no one number."""
 
-_STUBS = {
-    "model": "Model()",
-    "loader": "Loader()",
-    "optimizer": "torch.optim.SGD([gain], lr=0.1)",
-    "scaler": "Scaler()",
-    "criterion": "criterion",
-    "anything": "Anything()",
-}
+_FIGURES = frozenset(claim for claim in MEASURED if claim.name.startswith("FIGURE") and claim is not Claim.FIGURE_PAIR)
+_MASKING = frozenset({Claim.MASKED_SHARE, Claim.ITEM_RATIO})
+_STATEFUL = re.compile(r"\b(Loader|Optimizer|Scaler|Accelerator|Engine|Meter|Model|Anything)\(")
 
 
 class EmitError(Exception):
     """A finding that no script can show; the message is for the user."""
 
 
-def script(finding: Finding, claim: Claim, portrait: Portrait, lines: Sequence[str]) -> str:
-    """The script for a finding in a file of these `lines`. Raises `EmitError`.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A script under way: the pieces of its world, and the statements that it takes over. `changes`: what is measured
+    changes from batch to batch, and by how much is asked."""
 
-    It prints what the number of the claim is and what it should be, and needs nothing but torch.
-    """
-    excerpt = portrait.excerpt
-    if excerpt is None or claim not in _MEASURES:
+    finding: Finding
+    claim: Claim
+    world: tuple[Piece, ...]
+    excerpt: Excerpt
+    changes: bool = False
+
+    @property
+    def length(self) -> int:
+        """The lines of the script."""
+        return len(self.text().splitlines())
+
+    def text(self) -> str:
+        """The whole script."""
+        measured = _measured(self.claim, self.excerpt, changes=self.changes)
+        told = "".join(_told(self.finding, self.claim, self.excerpt))
+        world = _freed("".join(piece.text for piece in self.world), _taken(self.excerpt))
+        lists = [name for name in LISTS if name == "steps" or re.search(rf"\b{name}\b", f"{world}{measured}")]
+        world = world.replace(_NO_LISTS, f"{', '.join(lists)} = {', '.join(['[]'] * len(lists))}\n")
+        text = f"{world}{told}{measured}"
+        imports = [f"import {name}\n" for name in MODULES if re.search(rf"\b{name}\.", text)]
+        seed = "\ntorch.manual_seed(0)\n" if re.search(r"\brand", text) else "\n"
+        return f"{_title(self.finding)}{''.join(imports)}\nimport torch\n{seed}{_spaced(text)}"
+
+
+_NO_LISTS = "# lists\n"
+
+
+def draft(finding: Finding, claim: Claim, portrait: Portrait) -> Draft:
+    """The first draft of the script for a finding. Raises `EmitError`."""
+    if claim not in MEASURED:
         raise EmitError(f"what {finding.code} claims cannot be shown by a script")
-    measure, expected = _MEASURES[claim]
-    if "steps" in measure and not _has_optimizer(excerpt):
-        raise EmitError("the steps are taken by what a script with torch alone cannot stand in for")
-    source = _with_figure(excerpt.source, portrait, lines) if claim in _FIGURES else excerpt.source
-    text = "\n".join(_parts(finding, claim, portrait, excerpt, source, measure, expected))
-    return re.sub(r"\n{3,}", "\n\n", text) + "\n"
+    excerpt = portrait.excerpt
+    if excerpt is None:
+        raise EmitError(portrait.uncut or "the statements that the finding is about cannot be cut out")
+    if claim in _FIGURES and "show(" not in f"{excerpt.source}{excerpt.body}":
+        raise EmitError("the reported figure is not among the statements that a script can take over")
+    return Draft(finding, claim, tuple(_world(claim, portrait, excerpt)), excerpt)
 
 
-def _has_optimizer(excerpt: Excerpt) -> bool:
-    """Whether the statements are given an optimizer of torch, or make one."""
-    made = re.search(r"\b(optim\.\w+|SGD|Adam\w*|RMSprop)\(", excerpt.source)
-    return made is not None or "optimizer" in excerpt.stubs.values()
-
-
-def _parts(
-    finding: Finding, claim: Claim, portrait: Portrait, excerpt: Excerpt, source: str, measure: str, expected: str
-) -> Iterator[str]:
-    file = where(finding.path, finding.cell)
-    place = f"{file}:{finding.range.start_line}"
-    yield f'"""{finding.code} {finding.name} at {place}, shown with torch alone. Written by losslint.\n'
-    yield from textwrap.wrap(finding.message.replace("\\", "/").replace('"""', "'''"), 110)
-    yield '"""\n'
+def _world(claim: Claim, portrait: Portrait, excerpt: Excerpt) -> Iterator[Piece]:
     shape = portrait.shape
     sizes = [shape.batch_size] * (shape.batches - 1) + [shape.last_batch]
     if claim in (Claim.FIGURE_BATCHES, Claim.STALE_GRADIENT):
@@ -282,82 +152,114 @@ def _parts(
         sizes[-1] = UNEVEN_LAST
     if claim is Claim.ITEM_RATIO:
         sizes = [shape.batch_size if number % 2 else shape.batch_size // 4 for number in range(shape.batches)]
-    taken = _taken(source, excerpt)
-    text = "\n".join(_program(finding, claim, portrait, excerpt, source, measure, expected, taken))
-    noted = _noted(claim)
-    lists = _lists(f"{noted}{text}")
-    head = _HEAD.format(window=shape.window, sizes=_sizes(sizes), lists=lists, noted=noted)
-    yield from (f"import {name}" for name in _MODULES if f"{name}." in f"{head}{text}")
-    yield f"\n{_freed(head, taken)}{text}"
+    words = "\n".join([excerpt.source, excerpt.body, *excerpt.imports, *excerpt.stubs.values()])
+    noted = "" if claim not in (Claim.GRAPHS_ALIVE, Claim.LOSS_CHANGED) else NOTED
+    yield from pieces(
+        WORLD.format(
+            window=shape.window,
+            sizes=_sizes(sizes),
+            lists=_NO_LISTS.strip(),
+            noted=noted.replace("KEPT", "made" if claim is Claim.LOSS_CHANGED else "None"),
+            attribute=_attribute(words),
+            **_reduction(words),
+            masked=MASKED if claim in _MASKING else "",
+        )
+    )
+    yield from (Piece(text) for pattern, text in PATCHES if re.search(pattern, words))
 
 
-def _program(
-    finding: Finding,
-    claim: Claim,
-    portrait: Portrait,
-    excerpt: Excerpt,
-    source: str,
-    measure: str,
-    expected: str,
-    taken: Sequence[str],
-) -> Iterator[str]:
+def _reduction(words: str) -> dict[str, str]:
+    """How a loss function is told to reduce: also in the old way, where the statements do."""
+    if re.search(r"\breduce=False", words):
+        return {"options": 'reduction="mean", reduce=True, ', "reduction": 'reduction if reduce else "none"'}
+    if re.search(r"\bsize_average=False", words):
+        return {"options": 'size_average=True, reduction="mean", ', "reduction": 'reduction if size_average else "sum"'}
+    return {"options": 'reduction="mean", ', "reduction": "reduction"}
+
+
+def _attribute(words: str) -> str:
+    """What an attribute of anything is: a loss, what makes one, or anything."""
+    names = {name for name in re.findall(r"\.(\w+)", words) if is_lossy(name) and name != "scale_loss"}
+    names |= {name for name in re.findall(r"\[['\"](\w+)['\"]\]", words) if is_lossy(name)}
+    makers = {name for name in names if re.search(rf"\.{name}\(", words)}
+    values = sorted(names - makers)
+    made = f"reduced() if name in {tuple(values)!r} else " if values else ""
+    maker = f"criterion if name in {tuple(sorted(makers))!r} else " if makers else ""
+    return f"{made}{maker}Anything()"
+
+
+def _spaced(text: str) -> str:
+    """Code with one blank line around each definition at its own level, one before comments, and no other."""
+    lines: list[str] = []
+    inside = False
+    for line in filter(str.strip, text.split("\n")):
+        outside = not line.startswith((" ", ")"))
+        opens = re.match(r"(class|def)\b|@", line) is not None
+        if outside and lines and (opens or inside or line.startswith("# ")) and not lines[-1].startswith(("@", "# ")):
+            lines.append("")
+        inside = opens if outside else inside
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _title(finding: Finding) -> str:
+    place = f"{where(finding.path, finding.cell)}:{finding.range.start_line}"
+    first = f"{finding.code} {finding.name} at {place}, shown with torch alone. Written by losslint."
+    message = textwrap.wrap(finding.message.replace("\\", "/").replace('"""', "'''"), 110)
+    return (
+        '"""' + "\n".join(textwrap.wrap(first, 110, break_long_words=False)) + "\n\n" + "\n".join(message) + '\n"""\n\n'
+    )
+
+
+def _told(finding: Finding, claim: Claim, excerpt: Excerpt) -> Iterator[str]:
     """What follows on the world."""
-    words = "\n".join([source, *excerpt.imports, *excerpt.stubs])
-    yield from (_freed(text, taken) for pattern, text in _PATCHES if re.search(pattern, words))
-    if "caler" in source:
-        yield _freed(f"\n{_SCALER}", taken)
-    if "Accelerator" in excerpt.stubs:
-        yield _freed(f"\n{_ACCELERATOR}", taken)
-    yield "\n# what the statements import, and stand-ins for the names that they leave open"
-    yield from excerpt.imports
-    for name, role in excerpt.stubs.items():
-        if role == "number":
-            yield f"{name} = {excerpt.values.get(name, 1.0):g}"
-        elif name not in ("criterion", "Accelerator"):
-            # as many batches as in training would hide what counts the wrong ones
-            other = role == "loader" and re.search("val|test|eval", name)
-            yield f"{name} = Loader(7)" if other else f"{name} = {_STUBS[role]}"
+    taken = _taken(excerpt)
+    words = set(re.findall(r"\w+", "\n".join([excerpt.source, excerpt.body, *excerpt.stubs.values()])))
+    yield "".join(f"{line}\n" for line in excerpt.imports if re.findall(r"\w+", line)[-1] in words)
+    fresh = {name: value for name, value in excerpt.stubs.items() if _STATEFUL.search(value)}
+    plain = {name: value for name, value in excerpt.stubs.items() if name not in fresh and name != value}
+    yield "\n# what the statements get from elsewhere\n" if plain else ""
+    yield "".join(f"{name} = {value}\n" for name, value in plain.items())
     if claim is Claim.FIGURE_PAIR:
-        yield "print_, print = print, lambda *words, **_: printed.append(' '.join(map(str, words)))"
-    yield f"\n\n# the statements of {where(finding.path, finding.cell)}"
-    main = "main_" if "main" in taken else "main"
-    if excerpt.call:
-        yield f"{source}\n\n\ndef {main}():\n    {excerpt.call}"
-    else:
-        yield f"def {main}():\n{textwrap.indent(source, '    ')}"
-    yield _freed(f"\n\n{_RUN}\n{measure}" if claim in _FIGURES else f"\n\n{measure}", taken)
+        yield "print_, print = print, lambda *words, **_: printed.append(' '.join(map(str, words)))\n"
+    yield f"\n\n# the statements of {where(finding.path, finding.cell)}\n"
+    yield f"{excerpt.source}\n\n\n" if excerpt.source else ""
+    lines = [f"global {', '.join(sorted(shared))}"] if (shared := _shared(excerpt, fresh)) else []
+    lines += [f"{name} = {value}" for name, value in fresh.items()]
+    lines += excerpt.body.split("\n")
+    lines += ["look()"] if claim is Claim.GRAPHS_ALIVE else []
+    yield f"def {'main_' if 'main' in taken else 'main'}():\n" + textwrap.indent("\n".join(lines), "    ") + "\n\n\n"
+
+
+def _measured(claim: Claim, excerpt: Excerpt, *, changes: bool) -> str:
+    """What reads the two numbers off and prints them."""
+    measure, expected = UNEVEN if changes else MEASURED[claim]
+    words = Claim.MICRO_BATCH_RATIO.value if changes else claim.value
     say = "print_" if claim is Claim.FIGURE_PAIR else "print"
-    yield f'{say}("{claim.value}")'
-    yield f'{say}("expected", {expected})'
-    yield f'{say}("measured", measured)'
+    read = _freed(f"{RUN if claim in _FIGURES else ''}{measure}\n", _taken(excerpt))
+    return f'{read}{say}("{words}")\n{say}("expected", {expected})\n{say}("measured", measured)\n'
 
 
-_LISTS = ("steps", "clips", "shown", "printed", "losses", "calls", "alive")
-_MODULES = ("contextlib", "dis", "re", "sys", "weakref")
+def _shared(excerpt: Excerpt, fresh: Mapping[str, str]) -> set[str]:
+    """The names that the main function binds and the definitions read."""
+    bound = {
+        node.id
+        for node in ast.walk(ast.parse(excerpt.body))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    read = {node.id for node in ast.walk(ast.parse(excerpt.source)) if isinstance(node, ast.Name)}
+    return (bound | set(fresh)) & read
 
 
-def _lists(text: str) -> str:
-    """The lists in which the world notes what is asked for, made empty."""
-    names = [name for name in _LISTS if name == "steps" or re.search(rf"\b{name}\b", text)]
-    return f"{', '.join(names)} = {', '.join(['[]'] * len(names))}"
-
-
-def _noted(claim: Claim) -> str:
-    if claim not in (Claim.GRAPHS_ALIVE, Claim.LOSS_CHANGED):
-        return ""
-    return _NOTED.replace("KEPT", "made" if claim is Claim.LOSS_CHANGED else "None")
-
-
-_OWN = frozenset(
-    "state steps clips shown printed losses calls alive gain part plain reduced show run main start clip before_step "
-    "after_step optim measured Batch Loader Model Scaler Anything".split()
-)
-"""The names of the world, which give way to those of the user's statements."""
-
-
-def _taken(source: str, excerpt: Excerpt) -> list[str]:
-    defined = {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    return sorted(_OWN & (defined | set(excerpt.stubs)))
+def _taken(excerpt: Excerpt) -> list[str]:
+    definitions = [*ast.parse(excerpt.source).body, *ast.parse(excerpt.body).body]
+    defined = {node.name for node in definitions if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    stored = {
+        node.id
+        for node in ast.walk(ast.parse(excerpt.body))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    return sorted(OWN & (defined | stored | set(excerpt.stubs)))
 
 
 def _freed(text: str, taken: Sequence[str]) -> str:
@@ -374,17 +276,3 @@ def _sizes(sizes: list[int]) -> str:
     if sizes == [first] * (len(sizes) - 1) + [last]:
         return f"[{first}] * {len(sizes) - 1} + [{last}]"
     return repr(sizes)
-
-
-def _with_figure(source: str, portrait: Portrait, lines: Sequence[str]) -> str:
-    """The statements with the figure handed to `show` on its way; raises `EmitError` where it is not among them."""
-    curve = portrait.curve
-    # a call that shows it may go over several lines
-    near = lines[curve.line - 1 : curve.line + _MOST_LINES_OF_A_CALL] if curve is not None and curve.line > 0 else ()
-    line = next((line for line in near if curve is not None and curve.label in line), None)
-    if curve is None or line is None or line not in source.split("\n"):
-        raise EmitError("the reported figure is not among the statements that a script can take over")
-    return source.replace(line, f"show({curve.label})".join(line.split(curve.label, 1)), 1)
-
-
-_MOST_LINES_OF_A_CALL = 8

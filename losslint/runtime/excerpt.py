@@ -1,266 +1,430 @@
 """The user's own statements that show a bug, cut out of their file for a script of its own.
 
-Torch-free. What is kept are whole lines of the file: the entry and what it calls in the same file, and in them the
-statements that touch gradients, that make or show the figure in question, and what those need.
+Torch-free. What a recorded run showed decides what is left: branches that were not taken go, as do loops that never
+ran and statements that nothing needs. What is kept are statements of the entry and of what it calls in the same file;
+only where an object is made that a script does without does a stand-in take its place.
 """
 
 from __future__ import annotations
 
 import ast
-import io
+import builtins
+import copy
 import re
-import tokenize
-from collections.abc import Iterator
+import symtable
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from losslint.runtime.entries import Entry
-from losslint.runtime.ledger import Excerpt
-from losslint.runtime.outline import BACKWARD, Outline, is_lossy, last_name
+from losslint.runtime.folding import Folder
+from losslint.runtime.ledger import Excerpt, FigureRow, Recording
+from losslint.runtime.outline import FUNCTIONS, LOOPS, Outline, called_in, is_lossy, last_name
 from losslint.runtime.slicing import Program
 
-_SCALER = re.compile(r"scaler", re.I)
-_ROLES = (
-    ("scaler", _SCALER),
-    ("optimizer", re.compile(r"optim|^opt$|_opt$|^sgd$|^adam", re.I)),
-    ("loader", re.compile(r"loader|batches$|_dl$|^dl$|iterator$|^data$|windows$", re.I)),
-    ("criterion", re.compile(r"criteri|loss_?f(n|unc|ct)?$|Loss$|_loss$", re.I)),
-    ("model", re.compile(r"model|^net|net$|encoder|decoder|backbone|module$|^head$", re.I)),
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+_FILLING = frozenset(
+    "append extend update add reset clear insert appendleft put push add_ reset_ store log_loss".split()
 )
-_ATTRIBUTE = re.compile(r"self\.(\w+)")
-_NEVER = frozenset({"self", "cls"})
+"""Methods that change what they are called on."""
+_KEPT_CALLS = re.compile(r"Loss$|^Accelerator$|^GradScaler$|^prepare$")
+_OBJECT = re.compile(r"^(Loader|Model|Batch|Optimizer|Scaler|Accelerator|Engine|Meter|Anything|criterion|functools)\b")
+_MADE = re.compile(r"(Loader|Scaler|Accelerator|Engine|Meter|Model|Optimizer|criterion)\b|[\[(].*criterion\(\)")
+_LIBRARIES = frozenset({"torch", "math", "contextlib", "itertools", "functools", "collections"})
+_SHOW = "show"
 
 
-def excerpt(program: Program, entry: Entry, lines: tuple[int, ...], window: int) -> Excerpt | None:
-    """The statements of an entry that its finding on `lines` needs, and what has to be put in for the names that they
-    leave open. `window` is the number for the accumulation window. None where what is left does not parse."""
+class CutError(Exception):
+    """Statements that cannot be cut out; the message is for the user."""
+
+
+def excerpt(
+    program: Program, entry: Entry, lines: Sequence[int], recording: Recording, figure: FigureRow | None
+) -> Excerpt:
+    """What an entry's finding on `lines` needs, with the figure it is about handed to `show`. Raises `CutError`."""
     tree = ast.parse(program.text)
     outline = Outline(tree)
-    homes = _homes(outline, tree, entry)
-    keep = _Kept(outline, program.text, frozenset(lines))
-    for home in homes:
-        keep.function(home)
-    for home in homes:
-        if getattr(home, "name", "") == "__init__":
-            keep.attributes(home)
-    source = keep.source(homes, entry)
-    try:
-        ast.parse(source)
-    except SyntaxError:
-        return None
-    bound = _bound_names(tree, source)
-    open_names = sorted(name for name in _free_names(source) if name not in bound and name not in _NEVER)
-    call, arguments = _call(outline, entry, homes)
-    stubs = {name: _role(name, program) for name in dict.fromkeys([*open_names, *arguments])}
-    values = {name: float(window if name in program.windows else 2) for name, role in stubs.items() if role == "number"}
-    return Excerpt(source, call, stubs, values, tuple(_imports(tree, source)))
+    if figure is not None:
+        _show(tree, figure)
+    return _Cut(tree, outline, entry, frozenset(lines), recording).excerpt()
 
 
-def _homes(
-    outline: Outline, tree: ast.Module, entry: Entry
-) -> list[ast.FunctionDef | ast.AsyncFunctionDef | ast.Module]:
-    """The entry, and the functions of the file that it reaches and that matter."""
-    if entry.kind == "module":
-        first: list[ast.FunctionDef | ast.AsyncFunctionDef | ast.Module] = [tree]
-        names = {last_name(call.func) for call in ast.walk(tree) if isinstance(call, ast.Call)}
-    else:
-        found = [f for f in outline.functions if f.name == entry.name and _owner_name(outline, f) == entry.owner]
-        first = list(found[:1])
-        names = set().union(*(_called(f) for f in found[:1]))
-    result = list(first)
-    known = {entry.name}
-    while True:
-        more = [
-            f
-            for f in outline.functions
-            if f.name in names - known and (f.name in outline.acting or is_lossy(f.name) or _returns_loss(f))
-        ]
-        if not more:
-            break
-        known |= {f.name for f in more}
-        result += more
-        names = set().union(*(_called(f) for f in more))
-    for name in _family(outline, entry.owner):
-        made = [f for f in outline.classes[name].body if isinstance(f, ast.FunctionDef) and f.name == "__init__"]
-        result += [f for f in made if f not in result]
-    return result
+def _show(tree: ast.Module, figure: FigureRow) -> None:
+    """Wrap the expression that is the figure."""
+
+    class Wrapper(ast.NodeTransformer):
+        found = False
+
+        def generic_visit(self, node: ast.AST) -> ast.AST:
+            here = isinstance(node, ast.expr) and (node.lineno, node.col_offset + 1) == (figure.line, figure.column)
+            text = ast.unparse(node)[:160] if here else ""
+            if here and not self.found and (figure.text == text or figure.text.startswith(f"{text} ")):
+                self.found = True
+                assert isinstance(node, ast.expr)
+                key = ast.Constant(figure.text[len(text) + 1 :])
+                shown = ast.Subscript(node, key, ast.Load()) if key.value else node
+                return ast.copy_location(ast.Call(ast.Name(_SHOW, ast.Load()), [shown], []), node)
+            return super().generic_visit(node)
+
+    wrapper = Wrapper()
+    wrapper.visit(tree)
+    if not wrapper.found:
+        raise CutError(f"the reported figure `{figure.text}` of line {figure.line} cannot be cut out")
+    ast.fix_missing_locations(tree)
+
+
+class _Cut:
+    """One cut: definitions are taken in as the kept statements turn out to call them."""
+
+    def __init__(
+        self, tree: ast.Module, outline: Outline, entry: Entry, wanted: frozenset[int], recording: Recording
+    ) -> None:
+        self.tree, self.outline, self.entry, self.wanted, self.recording = tree, outline, entry, wanted, recording
+        self.folder = Folder(recording)
+        self.functions = {
+            f.name: f for f in outline.functions if outline.function_of(f) is None and not outline.owner(f)
+        }
+        homes = {f.name for f in outline.functions if self._is_spoken_of(f)}
+        self.spoken_of = frozenset(homes | outline.reaching(frozenset(homes)))
+        self.methods: dict[str, Function] = {}
+        if entry.owner:
+            for owner in _family(outline, entry.owner):
+                for node in outline.classes[owner].body:
+                    if isinstance(node, FUNCTIONS):
+                        self.methods[node.name] = node
+
+    def excerpt(self) -> Excerpt:
+        """The whole cut."""
+        kept, methods = self._definitions()
+        body = self._body()
+        # a loop at the file's own level is what the main function does
+        main = kept.pop("", [])
+        source = "\n\n\n".join(ast.unparse(node) for node in self._in_order(kept, methods))
+        text = "\n".join([source, *(ast.unparse(statement) for statement in main), body])
+        stubs = dict(self._stubs(text))
+        for value in list(stubs.values()):
+            stubs.update(self._stubs(value))
+        defined = {name for name in kept if name}
+        stubs = {name: value for name, value in stubs.items() if name not in defined | {_SHOW}}
+        if main:
+            body = "\n".join(map(ast.unparse, main))
+        words = "\n".join([source, body])
+        source, body = _used(source, words), _used(body, words)
+        stubs = {name: _used(value, words) for name, value in stubs.items()}
+        return Excerpt(source, body, stubs, tuple(_imports(self.tree, "\n".join([text, *stubs.values()]))))
+
+    # ------------------------------------------------------------ definitions
+
+    def _definitions(self) -> tuple[dict[str, list[ast.stmt]], dict[str, ast.stmt]]:
+        """What is kept: functions and classes by their names (the file's own statements under none), and methods."""
+        kept: dict[str, list[ast.stmt]] = {}
+        methods: dict[str, ast.stmt] = {}
+        if self.entry.kind == "module":
+            kept[""] = self._chosen([one for one in self.tree.body if not isinstance(one, FUNCTIONS)])
+            waiting = set(_read_in(kept[""]))
+        elif self.entry.owner:
+            waiting = {f".{self.entry.name}"}
+        else:
+            waiting = {self.entry.name}
+        known: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            known.add(name)
+            node: ast.stmt | None = None
+            if name[:1] == ".":
+                function = self.methods.get(name[1:])
+                if function is not None and self._matters(function):
+                    node = methods[name[1:]] = self._function(function)
+            elif name in self.functions and (name == self.entry.name or self._matters(self.functions[name])):
+                node = self._function(self.functions[name])
+                kept[name] = [node]
+            elif name in self.outline.classes and self._is_plain(self.outline.classes[name]):
+                node = _bare(self.outline.classes[name])
+                kept[name] = [node]
+            if node is not None:
+                waiting |= set(_read_in([node])) - known
+        return kept, methods
+
+    def _matters(self, function: Function) -> bool:
+        """Whether a function has to be taken in: it acts, makes a loss, or a finding speaks of it."""
+        return (
+            function.name == self.entry.name
+            or function.name in self.outline.acting | self.spoken_of
+            or (not is_lossy(function.name) and any(is_lossy(name) for name in called_in(function)))
+        )
+
+    def _is_spoken_of(self, function: Function) -> bool:
+        """Whether a line of the finding or the figure lies in a function."""
+        lines = range(function.lineno, (function.end_lineno or 0) + 1)
+        return any(line in lines for line in self.wanted) or any(_shows(node) for node in ast.walk(function))
+
+    @staticmethod
+    def _is_plain(node: ast.ClassDef) -> bool:
+        """Whether a class is short, and derives from nothing."""
+        bases = {last_name(base) for base in node.bases} - {"object"}
+        loads = any(isinstance(inner, (ast.Import, ast.ImportFrom)) for inner in ast.walk(node))
+        return not bases and not loads and (node.end_lineno or 0) - node.lineno < 60
+
+    def _in_order(self, kept: dict[str, list[ast.stmt]], methods: dict[str, ast.stmt]) -> Iterator[ast.stmt]:
+        """The kept definitions as they stand in the file, the methods in a class of their own at the end."""
+        for name in [*self.outline.classes, *self.functions]:
+            yield from kept.get(name, [])
+        if methods:
+            owner = ast.ClassDef(self._owner(), [ast.Name("Anything", ast.Load())], [], [], [])
+            owner.body = [methods[name] for name in self.methods if name in methods]
+            if hasattr(owner, "type_params"):
+                owner.type_params = []
+            yield ast.fix_missing_locations(owner)
+
+    def _owner(self) -> str:
+        return self.recording.owner or self.entry.owner
+
+    def _function(self, node: Function) -> Function:
+        made = copy.copy(node)
+        made.decorator_list = [one for one in node.decorator_list if last_name(one) in ("staticmethod", "property")]
+        made.body = self._chosen(node.body) or [ast.Pass()]
+        made.returns = None
+        made.args = copy.deepcopy(node.args)
+        for argument in ast.walk(made.args):
+            if isinstance(argument, ast.arg):
+                argument.annotation = None
+        # what is not given is not needed, and a default may need a name
+        made.args.defaults = [_plain_default(one) for one in made.args.defaults]
+        made.args.kw_defaults = [one and _plain_default(one) for one in made.args.kw_defaults]
+        return ast.fix_missing_locations(made)
+
+    # ------------------------------------------------------------ statements
+
+    def _chosen(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
+        """The statements of a body that act or are spoken of, and what those need."""
+        folded = self.folder.block(body)
+        simple = list(_simple(folded))
+        headers = dict(_headers(folded))
+        chosen: set[int] = set()
+        needed: set[str] = set()
+        waiting = [statement for statement in simple if self._is_seed(statement)]
+        while waiting:
+            for statement in waiting:
+                chosen.add(id(statement))
+                needed |= set(_names(self._stood_in(statement)))
+                for header in headers.get(id(statement), ()):
+                    needed |= set(_names(header))
+            waiting = [one for one in simple if id(one) not in chosen and self._is_needed(one, needed)]
+        return self._pruned(folded, chosen, needed)
+
+    def _is_seed(self, statement: ast.stmt) -> bool:
+        if isinstance(statement, (ast.Return, ast.Break, ast.Continue)):
+            return True
+        spoken_of = any(statement.lineno <= line <= (statement.end_lineno or 0) for line in self.wanted)
+        acts = bool(called_in(statement) & (self.outline.acting | self.spoken_of)) or _steers_scaler(statement)
+        return acts or _clears(statement) or _shows_in(statement) or (spoken_of and not _is_talk(statement))
+
+    def _is_needed(self, statement: ast.stmt, needed: set[str]) -> bool:
+        if isinstance(statement, FUNCTIONS):
+            return statement.name in needed
+        if isinstance(statement, ast.Expr):
+            call = statement.value
+            return (
+                isinstance(call, ast.Call)
+                and isinstance(call.func, ast.Attribute)
+                and call.func.attr in _FILLING
+                and bool(set(_names(call.func.value)) & needed - {"self"})
+            )
+        return bool(_binds(statement) & needed)
+
+    def _pruned(self, body: Sequence[ast.stmt], chosen: set[int], needed: set[str]) -> list[ast.stmt]:
+        result: list[ast.stmt] = []
+        for statement in body:
+            if id(statement) in chosen:
+                result.append(self._short(self._stood_in(statement), needed))
+            elif isinstance(statement, (ast.If, ast.With, *LOOPS)):
+                statement.body = self._pruned(statement.body, chosen, needed)
+                if not isinstance(statement, ast.With):
+                    statement.orelse = self._pruned(statement.orelse, chosen, needed)
+                if _says_something([*statement.body, *getattr(statement, "orelse", [])]):
+                    statement.body = statement.body or [ast.Pass()]
+                    result.append(statement)
+        return result
+
+    def _short(self, statement: ast.stmt, needed: set[str]) -> ast.stmt:
+        """A statement that shows the figure, without what else it shows."""
+        shown = next((node for node in ast.walk(statement) if isinstance(node, ast.Call) and _shows(node)), None)
+        if shown is not None and isinstance(statement, ast.Expr) and not _filling(statement):
+            return ast.copy_location(ast.Expr(shown), statement) if set(_names(statement)) - needed else statement
+        if isinstance(statement, ast.Return) and isinstance(statement.value, ast.Tuple):
+            statement.value.elts = [
+                one if not set(_names(one)) - needed else ast.Constant(None) for one in statement.value.elts
+            ]
+        return statement
+
+    def _stood_in(self, statement: ast.stmt) -> ast.stmt:
+        """An assignment with a stand-in for an object that the script cannot make, or for a loss that it would not."""
+        if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or statement.value is None:
+            return statement
+        value = statement.value
+        place = (value.lineno, value.col_offset + 1)
+        if _shows(value) or _is_stand_in(value):
+            return statement
+        if place in self.recording.forced:
+            if "criterion" not in called_in(value):
+                statement.value = ast.copy_location(ast.Call(ast.Name("criterion", ast.Load()), [value], []), value)
+            return ast.fix_missing_locations(statement)
+        told = self.recording.bound.get(place, "")
+        made = isinstance(value, (ast.Name, ast.Constant)) or told == "criterion()"
+        if not told or made or _KEPT_CALLS.search(last_name(value)):
+            return statement
+        in_loop = any(isinstance(outer, LOOPS) for outer in self._around(statement))
+        if in_loop:
+            stands = _MADE.match(told) is not None
+        else:
+            stands = bool(_OBJECT.match(told)) or not _is_plain_value(value) or _differs(value, told)
+        if stands and not _is_plain_value(value, names=True):
+            statement.value = ast.copy_location(ast.parse(told, mode="eval").body, value)
+            ast.fix_missing_locations(statement)
+            _mark(statement.value)
+        return statement
+
+    def _around(self, statement: ast.stmt) -> Iterator[ast.AST]:
+        for outer in self.outline.around(statement):
+            if isinstance(outer, FUNCTIONS):
+                return
+            yield outer
+
+    # ------------------------------------------------------------ names
+
+    def _body(self) -> str:
+        """What calls the entry; empty for the file's own statements."""
+        entry, told = self.entry, self.recording
+        if entry.kind == "module":
+            return ""
+        made = ""
+        if entry.owner:
+            source = "\n".join(ast.unparse(node) for node in self.methods.values())
+            values = {name: told_ for name, told_ in told.attributes.items() if re.search(rf"\bself\.{name}\b", source)}
+            made = f"{self._owner()}({', '.join(f'{name}={value}' for name, value in values.items())})"
+        if entry.kind == "lightning":
+            return f"trainer_fits({made})"
+        node = self.methods[entry.name] if entry.owner else self.functions[entry.name]
+        names = _parameters(node, skip=bool(entry.owner))
+        batch = {name: value for name, value in told.arguments.items() if name in names}
+        if not entry.driven:
+            arguments = ", ".join(f"{name}={value or 'Anything()'}" for name, value in batch.items())
+            return f"{made}.{entry.name}({arguments})" if made else f"{entry.name}({arguments})"
+        arguments = ", ".join(f"{name}={_driven(name, value)}" for name, value in batch.items())
+        callee = f"trainer.{entry.name}" if made else entry.name
+        first = f"trainer = {made}\n" if made else ""
+        return f"{first}for _ in range(2):\n    for index, batch in enumerate(Loader()):\n        {callee}({arguments})"
+
+    def _stubs(self, text: str) -> Iterator[tuple[str, str]]:
+        """The names that a text leaves open, and what stands for them."""
+        imported = {
+            (alias.asname or alias.name).split(".")[0]
+            for node in ast.walk(self.tree)
+            if isinstance(node, (ast.Import, ast.ImportFrom)) and _is_library(node)
+            for alias in node.names
+        }
+        for name in sorted(_open_names(text) - imported - set(dir(builtins)) - _WORDS):
+            told = self.recording.names.get(name, "") or self.recording.arguments.get(name, "")
+            if name in self.functions or name in self.outline.classes:
+                told = "criterion" if is_lossy(name) else "Anything()"
+            yield name, told or ("criterion" if is_lossy(name) else "Anything()")
+
+
+_WORDS = frozenset(
+    "torch gain rounds functools criterion Loader Model Batch Optimizer Scaler Accelerator Engine Meter Anything "
+    "trainer_fits".split()
+)
+"""The names of the script's own that stand for things."""
+
+
+def _driven(name: str, value: str) -> str:
+    if re.match(r"^(batch_?(idx|index|id|nb|num|no)|i|it|idx|index|step|iteration)$", name):
+        return "index"
+    return "batch" if not value or value == "Anything()" else value
 
 
 def _family(outline: Outline, owner: str) -> list[str]:
-    """A class and those of the file that derive from it, the most derived last."""
+    """A class, those of the file that it derives from, and those that derive from it, the most derived last."""
     found = [owner] if owner in outline.classes else []
+    changed = True
+    while changed:
+        bases = {last_name(base) for name in found[:1] for base in outline.classes[name].bases}
+        more = [name for name in bases if name in outline.classes and name not in found]
+        changed = bool(more)
+        found = [*more, *found]
     for name, node in outline.classes.items():
         if name not in found and any(last_name(base) in found for base in node.bases):
             found.append(name)
     return found
 
 
-def _owner_name(outline: Outline, function: ast.AST) -> str:
-    owner = outline.owner(function)
-    return owner.name if owner is not None else ""
+def _bare(node: ast.ClassDef) -> ast.ClassDef:
+    """A class without docstrings and decorators."""
+    made = copy.deepcopy(node)
+    for inner in ast.walk(made):
+        if isinstance(inner, (ast.ClassDef, *FUNCTIONS)):
+            first = inner.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                inner.body = inner.body[1:] or [ast.Pass()]
+    return made
 
 
-def _called(node: ast.AST) -> set[str]:
-    return {last_name(inner.func) for inner in ast.walk(node) if isinstance(inner, ast.Call)}
+def _plain_default(value: ast.expr) -> ast.expr:
+    return value if isinstance(value, ast.Constant) or not set(_names(value)) else ast.Constant(None)
 
 
-def _returns_loss(function: ast.AST) -> bool:
-    return any(is_lossy(name) or name in ("criterion", "cross_entropy") for name in _called(function))
+def _parameters(function: Function, *, skip: bool) -> list[str]:
+    arguments = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+    arguments = arguments[1:] if skip and arguments and arguments[0] in ("self", "cls") else arguments
+    return [*arguments, *(argument.arg for argument in function.args.kwonlyargs)]
 
 
-class _Kept:
-    """The lines of a file that are kept."""
-
-    def __init__(self, outline: Outline, text: str, wanted: frozenset[int]) -> None:
-        self.outline = outline
-        self.text = text.splitlines()
-        self.wanted = wanted
-        self.lines: set[int] = set()
-
-    def function(self, home: ast.FunctionDef | ast.AsyncFunctionDef | ast.Module) -> None:
-        """Chooses the statements of one home: what acts, and backwards from there what it needs."""
-        simple = list(_simple(home))
-        needed: set[str] = set()
-        chosen: set[ast.stmt] = set()
-        for statement in simple:
-            acts = bool(_called(statement) & self.outline.acting) or _steers_scaler(statement)
-            shown = any(statement.lineno <= line <= (statement.end_lineno or 0) for line in self.wanted)
-            leaves = isinstance(statement, (ast.Return, ast.Continue, ast.Break))
-            if acts or shown or leaves or _reads_loss(statement):
-                chosen.add(statement)
-                needed |= _names(statement)
-        changed = True
-        while changed:
-            changed = False
-            for statement in list(chosen):
-                for outer in self.outline.around(statement):
-                    if outer is home:
-                        break
-                    for header in _headers(outer):
-                        more = _names(header) - needed
-                        changed |= bool(more)
-                        needed |= more
-            for statement in simple:
-                if statement not in chosen and _binds(statement) & needed and not isinstance(statement, ast.Expr):
-                    chosen.add(statement)
-                    needed |= _names(statement)
-                    changed = True
-        for statement in chosen:
-            self._keep(statement, home)
-
-    def attributes(self, made: ast.AST) -> None:
-        """Keeps of an `__init__` what sets attributes that the kept lines read, and what hands arguments on."""
-        read = set(_ATTRIBUTE.findall("\n".join(self.text[n - 1] for n in self.lines if n <= len(self.text))))
-        names: set[str] = set()
-        for statement in reversed(list(_simple(made))):
-            attributes = {name[5:] for name in _binds(statement) if name.startswith("self.")}
-            if attributes & read or _binds(statement) & names or "super" in _called(statement):
-                names |= _names(statement)
-                self._keep(statement, made)
-
-    def _keep(self, statement: ast.stmt, home: ast.AST) -> None:
-        self.lines |= set(range(statement.lineno, (statement.end_lineno or statement.lineno) + 1))
-        for outer in self.outline.around(statement):
-            if outer is home:
-                break
-            if isinstance(outer, ast.stmt):
-                body = getattr(outer, "body", None)
-                if body:
-                    self.lines |= set(range(outer.lineno, body[0].lineno)) or {outer.lineno}
-                self.lines |= {handler.lineno for handler in getattr(outer, "handlers", ())}
-                orelse = getattr(outer, "orelse", None)
-                if orelse and orelse[0].lineno <= statement.lineno:
-                    self.lines |= set(range(body[-1].end_lineno + 1, orelse[0].lineno)) if body else set()
-
-    def source(self, homes: list[ast.FunctionDef | ast.AsyncFunctionDef | ast.Module], entry: Entry) -> str:
-        """The kept lines in the order of the file, classes and functions with their heads."""
-        lines = set(self.lines)
-        for home in homes:
-            if isinstance(home, ast.Module):
-                continue
-            inside = [n for n in self.lines if home.lineno < n <= (home.end_lineno or 0)]
-            head = range(home.lineno, home.body[0].lineno)
-            if inside:
-                lines |= set(head)
-            owner = self.outline.owner(home)
-            if owner is not None and inside:
-                lines |= set(range(owner.lineno, owner.body[0].lineno)) - _docstring(owner)
-        kept = [n for n in sorted(lines) if 0 < n <= len(self.text) and self.text[n - 1].strip()]
-        return _filled("\n".join(self.text[n - 1] for n in kept))
+# ---------------------------------------------------------------- statements
 
 
-def _docstring(node: ast.ClassDef) -> set[int]:
-    first = node.body[0]
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-        return set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
-    return set()
+def _simple(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    for statement in body:
+        if isinstance(statement, (ast.If, ast.With, *LOOPS)):
+            yield from _simple(statement.body)
+            yield from _simple(getattr(statement, "orelse", []))
+        else:
+            yield statement
 
 
-def _filled(source: str) -> str:
-    """Bodies of which nothing was kept get a `pass`."""
-    lines = source.splitlines()
-    heads = set(_heads(source))
-    result: list[str] = []
-    for place, line in enumerate(lines):
-        result.append(line)
-        if place + 1 not in heads:
+def _headers(body: Sequence[ast.stmt], around: tuple[ast.expr, ...] = ()) -> Iterator[tuple[int, tuple[ast.expr, ...]]]:
+    """Every simple statement with the expressions that decide whether and how often it runs."""
+    for statement in body:
+        if isinstance(statement, (ast.For, ast.AsyncFor)):
+            own: list[ast.expr] = [statement.iter]
+        elif isinstance(statement, (ast.While, ast.If)):
+            own = [statement.test]
+        elif isinstance(statement, ast.With):
+            own = [item.context_expr for item in statement.items]
+        else:
+            yield id(statement), around
             continue
-        indents = (
-            len(lines[n]) - len(lines[n].lstrip()) for n in range(place, -1, -1) if _OPENS.match(lines[n].lstrip())
-        )
-        indent = next(indents, 0)
-        following = lines[place + 1] if place + 1 < len(lines) else ""
-        if len(following) - len(following.lstrip()) <= indent or not following.strip():
-            result.append(" " * (indent + 4) + "pass")
-    return "\n".join(result)
+        inside = (*around, *own)
+        yield from _headers(statement.body, inside)
+        yield from _headers(getattr(statement, "orelse", []), inside)
 
 
-_OPENS = re.compile(r"(async |def |class |if |elif |else\b|for |while |with |try\b|except\b|finally\b|match |case )")
-
-
-def _heads(source: str) -> Iterator[int]:
-    """The lines that end the head of a compound statement."""
-    last = ""
-    with suppress(tokenize.TokenError, IndentationError):
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            if token.type == tokenize.NEWLINE and last == ":":
-                yield token.start[0]
-            if token.type not in (tokenize.COMMENT, tokenize.NL):
-                last = token.string
-
-
-def _simple(home: ast.AST) -> Iterator[ast.stmt]:
-    for field in ("body", "orelse", "finalbody"):
-        for statement in getattr(home, field, []):
-            if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
-                continue
-            if hasattr(statement, "body"):
-                yield from _simple(statement)
-            elif not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
-                yield statement
-    for handler in getattr(home, "handlers", []):
-        yield from _simple(handler)
-
-
-def _headers(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, (ast.For, ast.AsyncFor)):
-        yield node.iter
-    elif isinstance(node, (ast.While, ast.If)):
-        yield node.test
-    elif isinstance(node, ast.With):
-        yield from (item.context_expr for item in node.items)
-
-
-def _names(node: ast.AST) -> set[str]:
+def _names(node: ast.AST) -> Iterator[str]:
     """The names and the attributes of `self` that a piece of code reads."""
-    found = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    found |= {
-        f"self.{n.attr}"
-        for n in ast.walk(node)
-        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "self"
-    }
-    if isinstance(node, ast.AugAssign):
-        found |= _binds(node)
-    return found
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name) and (isinstance(inner.ctx, ast.Load) or isinstance(node, ast.AugAssign)):
+            yield inner.id
+        elif isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name) and inner.value.id == "self":
+            yield f"self.{inner.attr}"
+
+
+def _read_in(body: Sequence[ast.stmt]) -> Iterator[str]:
+    """The names that some statements read, and after a dot the methods that they call on anything."""
+    for statement in body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                yield node.id
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+                yield f".{node.attr}"
 
 
 def _binds(statement: ast.stmt) -> set[str]:
@@ -285,76 +449,113 @@ def _steers_scaler(statement: ast.stmt) -> bool:
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in ("unscale_", "update")
-        and _SCALER.search(last_name(node.func.value))
+        and "scaler" in last_name(node.func.value).lower()
         for node in ast.walk(statement)
     )
 
 
-def _reads_loss(statement: ast.stmt) -> bool:
-    """Whether a statement makes a loss out of something."""
-    if isinstance(statement, (ast.Assign, ast.AugAssign)):
-        return any(is_lossy(name) for name in _binds(statement))
-    return bool(_called(statement) & BACKWARD)
+def _clears(statement: ast.stmt) -> bool:
+    """Whether a statement sets a gradient."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return any(isinstance(target, ast.Attribute) and target.attr == "grad" for target in targets)
 
 
-def _free_names(source: str) -> set[str]:
-    """Names that a source reads and nowhere binds."""
-    tree = ast.parse(source)
-    bound = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
-    bound |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
-    bound |= {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))}
-    read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    return read - bound
+def _filling(statement: ast.stmt) -> bool:
+    """Whether a statement puts something into what it calls."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Call)
+        and (isinstance(statement.value.func, ast.Attribute) and statement.value.func.attr in _FILLING)
+    )
 
 
-def _bound_names(tree: ast.Module, source: str) -> set[str]:
-    import builtins
-
-    imported = {
-        (alias.asname or alias.name).split(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.Import, ast.ImportFrom)) and _is_torch(node)
-        for alias in node.names
-    }
-    return imported | set(dir(builtins))
+def _is_talk(statement: ast.stmt) -> bool:
+    """Whether a statement is a call that only tells somebody something."""
+    return isinstance(statement, ast.Expr) and not _filling(statement)
 
 
-def _is_torch(node: ast.Import | ast.ImportFrom) -> bool:
+def _shows(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == _SHOW
+
+
+def _shows_in(statement: ast.stmt) -> bool:
+    return any(_shows(node) for node in ast.walk(statement))
+
+
+def _says_something(body: Sequence[ast.stmt]) -> bool:
+    """Whether there is more in a body than ways out of it."""
+    return any(not isinstance(one, ast.Pass) for one in body)
+
+
+def _is_plain_value(value: ast.expr, *, names: bool = False) -> bool:
+    """Whether an expression is made of constants only, or of names too."""
+    allowed = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)
+    kinds = (*allowed, ast.expr_context, *((ast.Name,) if names else ()))
+    return all(isinstance(node, kinds) for node in ast.walk(value)) and not (names and isinstance(value, ast.Constant))
+
+
+def _differs(value: ast.expr, told: str) -> bool:
+    """Whether a plain number is another one in the world."""
+    with suppress(ValueError, SyntaxError):
+        return bool(ast.literal_eval(value) != ast.literal_eval(told))
+    return True
+
+
+def _mark(value: ast.expr) -> None:
+    """Notes that an expression is a stand-in, which none takes the place of."""
+    value.lineno = value.col_offset = -1
+
+
+def _is_stand_in(value: ast.expr) -> bool:
+    return value.lineno == -1
+
+
+# ---------------------------------------------------------------- names
+
+
+def _used(text: str, words: str) -> str:
+    """A text whose stand-ins have only the attributes that occur in some words."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Anything":
+            node.keywords = [one for one in node.keywords if re.search(rf"(\.{one.arg}\b|\['{one.arg}'\])", words)]
+    return ast.unparse(tree)
+
+
+def _open_names(text: str) -> set[str]:
+    """Names that a text reads of its surroundings and does not bind itself."""
+    top = symtable.symtable(text, "script", "exec")
+    bound = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_namespace()}
+    found: set[str] = set()
+    tables = [top]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        for symbol in table.get_symbols():
+            if symbol.is_referenced() and (table is top or symbol.is_global()):
+                found.add(symbol.get_name())
+    return found - bound
+
+
+def _is_library(node: ast.Import | ast.ImportFrom) -> bool:
+    if isinstance(node, ast.ImportFrom) and node.level:
+        return False
     names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-    return all(name.split(".")[0] in ("torch", "math", "contextlib", "itertools") for name in names)
+    return all(name.split(".")[0] in _LIBRARIES for name in names)
 
 
 def _imports(tree: ast.Module, source: str) -> Iterator[str]:
-    """The imports of torch and of the standard library that the source uses."""
-    used = {n.id for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Name)}
+    """The imports of torch and of the standard library that the source uses, name by name."""
+    used = set(re.findall(r"[A-Za-z_]\w*", source))
+    seen = {"import torch"}
     for node in ast.walk(tree):
-        if not isinstance(node, (ast.Import, ast.ImportFrom)) or not _is_torch(node):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)) or not _is_library(node):
             continue
-        if any((alias.asname or alias.name).split(".")[0] in used for alias in node.names):
-            yield ast.unparse(node)
-
-
-def _call(
-    outline: Outline, entry: Entry, homes: list[ast.FunctionDef | ast.AsyncFunctionDef | ast.Module]
-) -> tuple[str, list[str]]:
-    """The call that starts the excerpt, and the names in it."""
-    if entry.kind == "module" or not homes or isinstance(homes[0], ast.Module):
-        return "", []
-    own = _parameters(homes[0], skip=bool(entry.owner))
-    if not entry.owner:
-        return f"{entry.name}({', '.join(own)})", own
-    made = [f for f in homes if isinstance(f, ast.FunctionDef) and f.name == "__init__"]
-    first = _parameters(made[-1], skip=True) if made else []
-    owner = _family(outline, entry.owner)[-1]
-    return f"{owner}({', '.join(first)}).{entry.name}({', '.join(own)})", [*first, *own]
-
-
-def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef, *, skip: bool) -> list[str]:
-    arguments = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
-    return arguments[1:] if skip and arguments and arguments[0] in ("self", "cls") else arguments
-
-
-def _role(name: str, program: Program) -> str:
-    if name in program.windows or name in program.logs or re.search(r"epochs?$|steps$|every$|^n_|^num_", name):
-        return "number"
-    return next((role for role, pattern in _ROLES if pattern.search(name)), "anything")
+        wanted = [alias for alias in node.names if (alias.asname or alias.name).split(".")[0] in used - _WORDS]
+        if wanted:
+            made = copy.copy(node)
+            made.names = wanted
+            text = ast.unparse(made)
+            if text not in seen:
+                seen.add(text)
+                yield text

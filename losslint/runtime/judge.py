@@ -1,17 +1,22 @@
 """The verdict on a finding: its claim measured in the tiny world, beside what the algebra predicted.
 
-Runs in the worker: imports torch. The three entries are `verify`, `holds` and `portray`.
+Runs in the worker: imports torch. The entries are `verify`, `holds`, `portray` and `tried`.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import re
+import sys
+import traceback
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 
 import torch
 
@@ -22,13 +27,15 @@ from losslint.runtime import bench as benches
 from losslint.runtime import slicing
 from losslint.runtime.answers import Answer, Question
 from losslint.runtime.bench import Bench
-from losslint.runtime.ledger import FigureRow, Portrait
+from losslint.runtime.ledger import FigureRow, Portrait, Trial
 from losslint.runtime.measures import GRADIENTS, MEASURES, reached
 from losslint.runtime.neighbours import Neighbour, gather, led_over
 from losslint.runtime.portrait import portrait
 from losslint.runtime.slicing import Program
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
+
+_SCRIPT = "<script>"
 
 
 def verify(finding: Finding, text: str, path: Path, device: str = "cpu") -> Verdict:
@@ -84,6 +91,32 @@ def portray(finding: Finding, text: str, path: Path, device: str = "cpu") -> Por
         return None
     _, answer, bench, _ = decided
     return portrait(claim, answer, bench, case.question.lines)
+
+
+def tried(finding: Finding, text: str, path: Path, device: str = "cpu") -> Trial:
+    """What the script `text` of a finding does when it is run in this process, which it changes for good."""
+    told = io.StringIO()
+    called: set[int] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename == _SCRIPT:
+            called.add(frame.f_code.co_firstlineno)
+
+    error = ""
+    lines: tuple[int, ...] = ()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(told):
+            warnings.simplefilter("ignore")
+            code = compile(text, _SCRIPT, "exec")
+            sys.setprofile(note)
+            exec(code, {"__name__": "__main__"})
+    except Exception as broke:
+        error = f"{type(broke).__name__}: {broke}"[:200]
+        frames = traceback.extract_tb(broke.__traceback__)
+        lines = tuple(frame.lineno or 0 for frame in frames if frame.filename == _SCRIPT)
+    finally:
+        sys.setprofile(None)
+    return Trial(told.getvalue(), tuple(sorted(called)), error, lines)
 
 
 def claim_of(code: str) -> Claim | None:

@@ -75,8 +75,9 @@ class FigureRow:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something else that happened, in the order of happening: `backward`, `zero`, `clip`, `unscale`, `update`,
-    `schedule`, `step`. `value` is the scale of the gradient at a clip; `at` the batch that was drawn last."""
+    """Something else that happened, in the order of happening: `backward`, `gradient` (what a backward added to it),
+    `dead` (a backward that added nothing), `zero`, `clip`, `unscale`, `update`, `schedule`, `step`. `value` is the
+    scale of the gradient at a clip, the loss at a backward; `at` the batch that was drawn last."""
 
     kind: str
     line: int
@@ -135,23 +136,59 @@ class Curve:
     true: tuple[float, ...]
 
 
+Place = tuple[int, int]
+"""A line and a column, both from 1."""
+
+
+OVER_PLAIN, OVER_BATCHES, OVER_DRAWS, OVER_ROUNDS = "plain", "batches", "draws", "rounds"
+"""What a loop ran over: what the code says, batches, rounds that draw a batch each, or as many as the world gave it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a run showed of the code: how each condition came out (`outcomes`), how often each loop ran and over what
+    (`rounds`), what names got (`bound`) and where that is a loss that the code does not make itself
+    (`forced`), and the statements that could not be run (`skipped`). `arguments`, `attributes` and `names` are what the
+    entry was called with, its object (of the class `owner`) and the file's own names held. Values are in the words of
+    the script, empty where it has none for them."""
+
+    outcomes: dict[Place, tuple[bool, ...]]
+    rounds: dict[Place, tuple[int, str]]
+    bound: dict[Place, str]
+    forced: frozenset[Place]
+    skipped: frozenset[Place]
+    owner: str
+    arguments: dict[str, str]
+    attributes: dict[str, str]
+    names: dict[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """The user's own statements that a script needs to show the bug. `source` runs on its own once the names in
-    `stubs` are bound; `call` is the expression that starts it, in which the same names occur. A role in `stubs` is one
-    of `model`, `loader`, `optimizer`, `scaler`, `criterion`, `number`, `anything`; a number has its value in `values`.
-    """
+    """The user's own statements that a script needs to show the bug: definitions in `source`, which run once the names
+    in `stubs` are bound to what stands for them, and in `body` what the script's main function does."""
 
     source: str
-    call: str
+    body: str
     stubs: dict[str, str]
-    values: dict[str, float]
     imports: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """What a script did: what it printed, the lines of the functions of its own that were called, and where it broke,
+    the error and the lines that led to it."""
+
+    printed: str
+    called: tuple[int, ...]
+    error: str = ""
+    lines: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Portrait:
-    """All that a picture or a script of one finding needs. `curve` only where a figure is reported."""
+    """All that a picture or a script of one finding needs. `curve` only where a figure is reported; `uncut` says why
+    there is no `excerpt`."""
 
     shape: Shape
     measured: float | None
@@ -161,3 +198,4 @@ class Portrait:
     curve: Curve | None
     excerpt: Excerpt | None
     assumes: tuple[str, ...]
+    uncut: str = ""

@@ -411,6 +411,7 @@ def run(
         with _patched(world), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
+                hooks.entered(namespace, None, {})
                 own = program.modules[entry.file].code if entry.file else code
                 assert own is not None
                 exec(own, namespace)
@@ -502,7 +503,6 @@ def _attribute(hooks: Hooks) -> Callable[[Any, str], Any]:
 
 
 def _call(entry: Entry, namespace: dict[str, Any], hooks: Hooks, rounds: int) -> None:
-    hooks.entered(namespace, None, {})
     if entry.kind == "module":
         return
     world = hooks.world

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import losslint
 from losslint.findings import Finding, Outcome, Reason, Verdict
 from losslint.notebooks import Notebook
-from losslint.runtime.ledger import Portrait
+from losslint.runtime.ledger import Portrait, Trial
 from losslint.runtime.protocol import (
     Failure,
     Greeting,
@@ -126,6 +126,11 @@ class Verifier:
         """What a picture or a script of one finding shows; None where nothing could be measured."""
         ((_, portrait),) = self._results("portray", [job], _portrait)
         return portrait
+
+    def try_script(self, job: Job) -> Trial | Failure:
+        """What the script of a finding does, which is the job's text."""
+        ((_, trial),) = self._results("tried", [job], lambda value: decode(Trial, value))
+        return trial
 
     def _inconclusive(self, failure: Failure) -> Verdict:
         return Verdict(

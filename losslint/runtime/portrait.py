@@ -5,8 +5,9 @@ from __future__ import annotations
 from losslint.claims import Claim
 from losslint.runtime.answers import Answer
 from losslint.runtime.bench import Bench, representative, steady
-from losslint.runtime.excerpt import excerpt
+from losslint.runtime.excerpt import CutError, excerpt
 from losslint.runtime.ledger import UNEVEN_LAST, BatchUse, Curve, FigureRow, Ledger, Portrait, StepBars, StepRow
+from losslint.runtime.recording import recording
 from losslint.runtime.world import falling
 
 _MOST_STEPS = 3
@@ -27,6 +28,13 @@ def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...])
         if claim is Claim.GRADIENT_SHARE and answer.measured:
             right /= answer.measured
         bars = [*_bars(ledger, right, 2 if claim in _TAIL_CLAIMS else _MOST_STEPS), *_without_step(ledger, right)]
+    cut, uncut = None, ""
+    try:
+        if bench.program.modules:
+            raise CutError("it rests on several files of its project, and a script holds the statements of one")
+        cut = excerpt(bench.program, bench.entry, lines, recording(bench), answer.figure)
+    except (CutError, SyntaxError, RecursionError) as error:
+        uncut = str(error)
     return Portrait(
         ledger.shape,
         answer.measured,
@@ -34,9 +42,9 @@ def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...])
         claim.value,
         tuple(bars),
         _curve(answer.figure, bench) if answer.figure is not None else None,
-        # a script holds the statements of one file
-        None if bench.program.modules else excerpt(bench.program, bench.entry, lines, shape.window),
+        cut,
         tuple(bench.base.assumes),
+        uncut,
     )
 
 
