@@ -58,63 +58,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from losslint.findings import Factor, Law, Severity
-from losslint.interpreter.ledger import Loop
-from losslint.interpreter.program import path_of, statements
-from losslint.interpreter.roles import last
-from losslint.interpreter.values import Closure, Number, Thing
-from losslint.interpreter.world import Made
-from losslint.lowering import ir
+from losslint.interpreter import rates
+from losslint.interpreter.program import Program, path_of
 from losslint.registry import Draft, Mark, Rule
 
-_RATES = frozenset({"lr", "learning_rate", "base_lr", "init_lr", "initial_lr", "lr0", "max_lr", "peak_lr"})
 
-
-def check(loop: Loop) -> Iterator[Draft]:
+def examine(program: Program) -> Iterator[Draft]:
     """The function of a `LambdaLR` returns a product with the learning rate."""
-    for made in loop.base.made.values():
-        if made.name != "LambdaLR" or _base_is_one(loop, made):
-            continue
-        given = made.given(1, "lr_lambda")
-        for function in given if isinstance(given, list) else [given]:
-            rate = _returned_rate(function.function) if isinstance(function, Closure) else None
-            if rate is not None:
-                yield Draft(
-                    made.node,
-                    Severity.ERROR,
-                    "`LambdaLR` multiplies the base rate by what its function returns, and that holds"
-                    f" `{path_of(rate)}` once more: the rate is squared",
-                    Factor(f"× {path_of(rate)}", None),
-                    [Mark(rate, "the learning rate", "")],
-                    "return the factor alone, or give the optimizer a rate of 1",
-                )
-                break
-
-
-def _base_is_one(loop: Loop, made: Made) -> bool:
-    optimizer = made.given(0, "optimizer")
-    base = loop.base.made.get(optimizer.path) if isinstance(optimizer, Thing) else None
-    rate = base.given(1, "lr") if base is not None else None
-    return (isinstance(rate, Number) and rate.value == 1) or rate == 1
-
-
-def _returned_rate(function: ir.Function) -> ir.Expr | None:
-    """The learning rate as a factor of what a function returns."""
-    for statement in statements(function.body):
-        if isinstance(statement, ir.Return) and statement.value is not None:
-            rate = _rate_in(statement.value)
-            if rate is not None:
-                return rate
-    return None
-
-
-def _rate_in(node: ir.Expr) -> ir.Expr | None:
-    if isinstance(node, (ir.Name, ir.Attr)):
-        return node if last(path_of(node)).lower() in _RATES else None
-    if isinstance(node, ir.Choice):
-        return _rate_in(node.body) or _rate_in(node.orelse)
-    if isinstance(node, ir.Binary) and node.op == "*":
-        return _rate_in(node.left) or _rate_in(node.right)
-    return None
+    for call, rate in rates.squared(program):
+        yield Draft(
+            call,
+            Severity.ERROR,
+            "`LambdaLR` multiplies the base rate by what its function returns, and that holds"
+            f" `{path_of(rate)}` once more: the rate is squared",
+            Factor(f"× {path_of(rate)}", None),
+            [Mark(rate, "the learning rate", "")],
+            "return the factor alone, or give the optimizer a rate of 1",
+        )
 
 
 RULE = Rule(
@@ -123,6 +83,6 @@ RULE = Rule(
     summary="the function of a `LambdaLR` returns a rate, which is then multiplied by the base rate",
     law=Law.ORDER,
     severity=Severity.ERROR,
-    check=check,
+    examine=examine,
     module=__name__,
 )
