@@ -17,7 +17,7 @@ from losslint.runtime import judge
 
 GRADIENT = frozenset(
     "LL101 LL102 LL103 LL104 LL105 LL108 LL109 LL301 LL302 LL401 LL402 LL403 LL406 LL501 LL502 LL504 LL901"
-    " LL903".split()
+    " LL903 LL904".split()
 )
 REPORT = frozenset("LL201 LL202 LL203 LL204 LL205 LL207 LL208 LL211 LL212".split())
 _CATALOGUE = frozenset(rule.code for rule in rules())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from losslint.fuzzing.programs import frames, lightning
+from losslint.fuzzing.programs import adversaries, frames, lightning, trainers
 from losslint.fuzzing.programs.page import Page
 from losslint.fuzzing.spec import Sizes, Spec, draw
 
@@ -33,5 +33,9 @@ def generate(seed: int, sizes: Sizes | None = None) -> Program:
         module = lightning.ModulePage(spec, sizes or Sizes())
         return Program(seed, spec, lightning.text(module), lightning.entry(), ())
     page = Page(spec, sizes or Sizes())
+    if spec.framework == "transformers":
+        return Program(seed, spec, trainers.text(page), trainers.entry(), ())
+    if spec.framework == "adversaries":
+        return Program(seed, spec, adversaries.text(page), adversaries.entry(), ())
     text, entry = frames.text(page), frames.entry(page)
     return Program(seed, spec, text, entry, tuple(sorted(page.flags)), page.value, page.weight)

@@ -146,7 +146,10 @@ def _measure(seed: int, flags: dict[str, bool]) -> Measured:
         window: tuple(sum(step.weights) / reference for step in _first_pass(record))
         for window, record in records.items()
     }
-    uneven = any(_is_uneven(record, window, reference) for window, record in records.items())
+    if program.spec.framework == "adversaries":
+        uneven = any(_is_mixed(record, reference) for record in records.values())
+    else:
+        uneven = any(_is_uneven(record, window, reference) for window, record in records.items())
     left, short = _tail(worlds[-1])
     error = next((record.error for record in (*records.values(), *(w.record for w in worlds)) if record.error), "")
     return Measured(
@@ -239,6 +242,17 @@ def _is_uneven(record: Record, window: int, reference: float) -> bool:
                     wanted = reference / window if place // window == number else 0.0
                     if abs(step.weights[place] - wanted) > _TOLERANCE * reference:
                         return True
+    return False
+
+
+def _is_mixed(record: Record, reference: float) -> bool:
+    """Whether a step of two networks sees anything but the losses of its own network on its own batch: the critic's of
+    real and of made data, or the generator's one. The critic steps first."""
+    for step in record.steps:
+        for place, weight in enumerate(step.weights):
+            wanted = (2 - step.optimizer) * reference if place == step.visit % _LAW_SHAPE.batches else 0.0
+            if abs(weight - wanted) > _TOLERANCE * reference:
+                return True
     return False
 
 

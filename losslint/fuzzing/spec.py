@@ -109,6 +109,8 @@ def draw(seed: int) -> Spec:
     value = one(loss=6, times_window=1, times_batch=1, scaled=1)
     if random.random() < 0.15:
         value, divisor = "times_batch", one(samples=2, dataset=1)
+    if random.random() < 0.03:
+        framework = one(transformers=1, adversaries=2)
     graph, scheduler = "attached", one(none=3, cosine=2, linear=1, onecycle=1, step=1, factor=1, absolute=1)
     if random.random() < 0.12:
         graph = one(rewrapped=2, made_leaf=1, rounded=1, detached=1, no_grad=1, kept=1, dead_term=2, live_term=2)

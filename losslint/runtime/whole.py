@@ -17,8 +17,9 @@ import types
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -132,7 +133,7 @@ class _Model(torch.nn.Module):
         self.backbone = _Part(world.gains)
         self.head = _Part(world.gains) if parts else None
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: torch.Tensor, **_: Any) -> torch.Tensor:
         index = inputs[:, 0].long()
         items = len(self.world.gains)
         if index[0] >= items:
@@ -142,6 +143,20 @@ class _Model(torch.nn.Module):
         self.world.train(int(index[0]), self.training)
         made: torch.Tensor = self.backbone(index)
         return made if self.head is None else made + self.head(index) - self.world.gains[index]
+
+
+class _Generator(_Part):
+    """Makes data of data: the same items, beside them the loss of the generator on each."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.cat([inputs, super().forward(inputs[:, 0].long())[:, None]], dim=1)
+
+
+class _Critic(_Part):
+    """Gives the loss of each item, and that of the generator where it has made the items."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs[:, 0].long()) + inputs[:, 1:].sum(dim=1)
 
 
 class _Scaler(torch.amp.GradScaler):
@@ -223,7 +238,7 @@ class _World:
         self.judged = torch.tensor(values, dtype=torch.float64)
         self.owners = torch.tensor([place for place, size in enumerate(sizes) for _ in range(size)])
         self.dataset, self.validation = self.data(0), self.data(shape.items)
-        self.models: list[_Model] = []
+        self.models: list[torch.nn.Module] = []
         self.optimizers: list[int] = []
         self.schedulers: list[tuple[Any, Schedule]] = []
 
@@ -236,7 +251,15 @@ class _World:
 
     def things(self) -> dict[str, Any]:
         model = self.model()
+        generator, critic = _Generator(self.gains), _Critic(self.gains)
+        self.models += [generator, critic]
+        rows = [{"inputs": inputs, "labels": int(target)} for inputs, target in zip(*self.dataset.tensors, strict=True)]
         return {
+            "train_dataset": rows,
+            "generator": generator,
+            "critic": critic,
+            "optimizer_g": torch.optim.SGD(generator.parameters(), lr=0.1),
+            "optimizer_d": torch.optim.SGD(critic.parameters(), lr=0.1),
             "model": model,
             "loader": self.loader(),
             "val_loader": torch.utils.data.DataLoader(self.validation, batch_size=self.shape.batch),
@@ -433,6 +456,14 @@ class _Handler(logging.Handler):
             self.show(record.lineno, [record.getMessage()])
 
 
+_QUIET = {
+    "use_cpu": True,
+    "report_to": [],
+    "save_strategy": "no",
+    "logging_strategy": "no",
+    "max_grad_norm": 0.0,
+    "remove_unused_columns": False,
+}
 _LOADER_INIT = torch.utils.data.DataLoader.__init__
 _LOADER_ITER = torch.utils.data.DataLoader.__iter__
 _BACKWARD = torch.autograd.backward
@@ -458,7 +489,7 @@ def _patched(world: _World, text: str) -> Iterator[None]:
     replaced += [(torch.nn.utils, name, world.clip) for name in ("clip_grad_norm_", "clip_grad_value_")]
     replaced += [(torch.cuda.amp, "GradScaler", _Scaler), (torch.amp, "GradScaler", _Scaler)]
     replaced += [(torch.utils.data.DataLoader, "__init__", _in_order)]
-    if "accelerate" not in text and "lightning" not in text:
+    if not any(name in text for name in ("accelerate", "lightning", "transformers")):
         # frameworks draw ahead: there, a batch begins with its forward pass
         world.draws = True
         replaced += [(torch.utils.data.DataLoader, "__iter__", lambda loader: world.walk(loader))]
@@ -493,8 +524,13 @@ def _patched(world: _World, text: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No warnings and no progress bars."""
-    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere), warnings.catch_warnings():
+    """No warnings, no progress bars, and no reports of a framework."""
+    with (
+        open(os.devnull, "w") as nowhere,
+        redirect_stderr(nowhere),
+        redirect_stdout(nowhere),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         yield
 
@@ -520,7 +556,13 @@ def _frameworks(text: str) -> Iterator[list[tuple[Any, str, Any]]]:
         for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.ERROR)
         replaced.append((lightning.Fabric, "clip_gradients", lambda *_, **__: None))
-    if "accelerate" not in text:
+    if "transformers" in text:
+        transformers = importlib.import_module("transformers")
+        arguments = partial(transformers.TrainingArguments, **_QUIET)
+        in_order = lambda trainer, *_: torch.utils.data.SequentialSampler(trainer.train_dataset)  # noqa: E731
+        replaced += [(transformers, "TrainingArguments", arguments)]
+        replaced += [(transformers.Trainer, "_get_train_sampler", in_order)]
+    elif "accelerate" not in text:
         yield replaced
         return
     accelerate = importlib.import_module("accelerate")
