@@ -8,6 +8,7 @@ they are not the same:
 - `len(batch)` where the batch is a dictionary: the number of its keys;
 - `len(dataset)` although `drop_last` or a sampler leaves samples out;
 - `len(loader)` after a `break` that ended the pass early;
+- the index of the last batch, which is one less than their number (`total / step` after `enumerate(loader)`);
 - one epoch's length under a sum that was never reset and is divided once, after all epochs (× epochs). A sum that is
   never reset but reported in each epoch is `misplaced-accumulator-reset`.
 
@@ -82,11 +83,13 @@ def fit(model, train_loader, val_loader, optimizer):
 ## When it stays silent
 - A `Subset`'s own length: it is the split that the loader walks, however the variable is called.
 - A cumulative total over a cumulative count: neither is reset, both cover the same batches.
+- `step + 1`, or an index that starts at 1, is the number of batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import partial
 
 from losslint.claims import Claim
@@ -95,8 +98,11 @@ from losslint.interpreter import explain, repairs
 from losslint.interpreter.ledger import Loop
 from losslint.interpreter.reading import Reading
 from losslint.interpreter.values import KEYS, SAMPLES, Step
+from losslint.lowering import ir
 from losslint.registry import Draft, Rule
 from losslint.remedies import Binding, Remedy, Replace
+
+_ENOUGH_BATCHES = 3
 
 
 def check(loop: Loop) -> Iterator[Draft]:
@@ -149,6 +155,13 @@ def _mismatch(loop: Loop, reading: Reading) -> tuple[str, str, str] | None:
             "batches seen ÷ batches counted",
             "count the batches that were run",
         )
+    index = _last_index(loop, reading)
+    if index:
+        return (
+            f"`{index}` is the index of the last batch, one less than the batches that were added up",
+            f"{index} + 1 ÷ {index}",
+            f"divide by `{index} + 1`",
+        )
     if any(step.kinds & KEYS for step in reading.steps):
         return (
             "`len` of a dictionary is the number of its keys, not of samples",
@@ -156,6 +169,15 @@ def _mismatch(loop: Loop, reading: Reading) -> tuple[str, str, str] | None:
             "take the length of one of its tensors",
         )
     return None
+
+
+def _last_index(loop: Loop, reading: Reading) -> str:
+    """The index of the last batch, where a mean over batches is divided by it; an empty string where it is not."""
+    operand = reading.division.operand if reading.division is not None else None
+    total, batches = reading.weights.get(1), reading.visits
+    if not isinstance(operand, ir.Name) or not total or batches < _ENOUGH_BATCHES:
+        return ""
+    return operand.id if total / loop.loss_weight(reading.site.node) == Fraction(batches, batches - 1) else ""
 
 
 RULE = Rule(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from losslint.interpreter.evaluate import Evaluator
 
 _MOST_PARTS = 12
+_AXES = frozenset({"step", "global_step"})
+"""Keywords that say where on the axis of a plot a figure goes."""
 
 
 def report(ev: Evaluator, node: ir.Node, values: list[Any], sink: str) -> None:
@@ -89,5 +91,5 @@ def keep(ev: Evaluator, node: ir.Node, items: list[Any], value: Linear, name: st
 def _label(node: ir.Node) -> str:
     """The words that a sink puts beside its figures: keywords of a call, the name that is returned."""
     if isinstance(node, ir.Call):
-        return " ".join(argument.keyword for argument in node.arguments if argument.keyword)
+        return " ".join(given.keyword for given in node.arguments if given.keyword and given.keyword not in _AXES)
     return path_of(node.value) if isinstance(node, ir.Return) and node.value is not None else ""
