@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from losslint.findings import Finding, Outcome, Severity
-from losslint.fuzzing.families import expectations
+from losslint.fuzzing.families import Expectation, expectations
 from losslint.fuzzing.generate import Program, generate
 from losslint.fuzzing.measure import GAINS, SCALE, Factor, Measured, World, measure
 from losslint.fuzzing.predict import Fork, Ledger, Prediction, predict
@@ -79,7 +79,7 @@ class _Judge:
                 self.checks += 1
                 self.silent.append(expected.reason)
                 continue
-            self._expect(expected.code, expected.measured, expected.severity, expected.what)
+            self._expect(expected)
 
     # ------------------------------------------------------------ the verifier
 
@@ -101,14 +101,17 @@ class _Judge:
     def _found(self, codes: frozenset[str], severity: Severity = Severity.WARNING) -> list[Finding]:
         return [f for f in self.prediction.findings if f.code in codes and f.severity >= severity]
 
-    def _expect(self, code: str, measured: bool, severity: Severity, what: str) -> None:
+    def _expect(self, expected: Expectation) -> None:
+        code, measured, what = expected.code, expected.measured, expected.what
         self.checks += 1
-        found = bool(self._found(frozenset({code}), severity))
+        found = bool(self._found(frozenset({code}), expected.severity))
         if found and not measured:
             self.wrong.append(f"false alarm: {code}, no {what} measured")
         if measured and not found:
             # how large a gradient is, is not in question here
             reasons = [reason for reason in self.prediction.silent if reason.startswith(_NOT_FOLLOWED)]
+            if not expected.excused:
+                reasons = []
             if code == "LL214":
                 reasons += [reason for fork in self.prediction.forks for _, reason in fork.open_figures]
             self.silent += reasons[:1]
@@ -128,7 +131,7 @@ class _Judge:
         """PyTorch itself refuses the program: the static side has to say that the scaler is misused."""
         self.checks += 1
         # a scaler refuses to step where there are no gradients: a step that is off its phase leaves none to the last
-        empty = frozenset({"LL402", "LL108"}) if self._steps_on_nothing() else frozenset()
+        empty = frozenset({"LL402", "LL108", "LL109"}) if self._steps_on_nothing() else frozenset()
         if not self._found(_RAISES | empty):
             self._missed(f"PyTorch raises {error}", "LL402" if empty else "")
 
@@ -203,9 +206,9 @@ class _Judge:
         if reasons and (left or short):
             self.silent.append(reasons[0])
             return
-        self._expect("LL106", left, Severity.INFO, "leftover micro-batches")
+        self._expect(Expectation("LL106", left, Severity.INFO, "leftover micro-batches"))
         if not left:
-            self._expect("LL107", short, Severity.INFO, "short last window")
+            self._expect(Expectation("LL107", short, Severity.INFO, "short last window"))
 
 
 def _is_right(measured: Measured, figure: Factor) -> bool:

@@ -25,7 +25,8 @@ _MISMATCHES = {
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """A rule has to report with at least a severity where `measured`, and has to keep silent where not. `instead`:
-    rules that may speak in its place; `reason`: why the rule cannot know."""
+    rules that may speak in its place; `reason`: why the rule cannot know; `excused`: a doubt about the
+    loop lets it keep silent."""
 
     code: str
     measured: bool
@@ -33,6 +34,7 @@ class Expectation:
     what: str
     instead: frozenset[str] = frozenset()
     reason: str = ""
+    excused: bool = True
 
 
 def expectations(spec: Spec, measured: Sequence[Measured], found: frozenset[str]) -> Iterator[Expectation]:
@@ -44,6 +46,8 @@ def expectations(spec: Spec, measured: Sequence[Measured], found: frozenset[str]
 
 
 def _gradients(measured: Sequence[Measured], found: frozenset[str]) -> Iterator[Expectation]:
+    idle = any(one.idle for one in measured)
+    yield Expectation("LL406", idle, Severity.ERROR, "an optimizer that never steps", excused=False)
     # of gradients that are never unscaled, the step is the bug
     if "LL302" not in found:
         clipped = any(one.scaled_clip for one in measured)
@@ -64,6 +68,10 @@ def _gradients(measured: Sequence[Measured], found: frozenset[str]) -> Iterator[
 def _graph(measured: Sequence[Measured]) -> Iterator[Expectation]:
     yield Expectation("LL210", any(one.retained > 2 for one in measured), Severity.WARNING, "retained graphs")
     lost = any(one.lost_share for one in measured)
+    dead = any(one.dead for one in measured)
+    others = frozenset({"LL502", "LL504"})
+    if dead:
+        yield Expectation("LL501", dead, Severity.ERROR, "a backward that reaches nothing", others, excused=False)
     yield Expectation("LL503", lost, Severity.WARNING, "a part of the loss that is in no gradient")
 
 

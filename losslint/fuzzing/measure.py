@@ -77,7 +77,8 @@ class Measured:
     window, no step sees what is clipped (None where nothing is). `left`: micro-batches of an incomplete last window
     that reach no step of their pass; `short`: it was stepped with less than the weight of a full one. `summed`: the
     loss is a sum over its batch. `wrong_in_tail`: where the last window and the last batch are short, a figure is not
-    the mean of equal losses. `lost_share`: a part of the loss is in no gradient. `schedule`: how the scheduler went.
+    the mean of equal losses. `lost_share`: a part of the loss is in no gradient; `dead`: all of it, always. `idle`: no
+    optimizer ever steps. `schedule`: how the scheduler went.
     `rate`: the first learning rate over the given one. `stuck`: a model that trained in training mode trains in another
     one later; `judged_in_training`: it is judged in training mode, under `no_grad`.
     """
@@ -94,6 +95,8 @@ class Measured:
     empty_clip: bool
     useless_clip: bool | None
     lost_share: bool
+    dead: bool
+    idle: bool
     schedule: Schedule | None
     rate: float
     stuck: bool
@@ -165,6 +168,8 @@ def _measure(seed: int, flags: dict[str, bool]) -> Measured:
         any(not clip.parameters for record in records.values() for clip in record.clips),
         _is_useless(seed, flags, records[1]) if records[1].clips else None,
         any(_TOLERANCE < share < 1 - _TOLERANCE for share in shares),
+        bool(shares) and not any(shares),
+        bool(records[1].shares) and not any(record.steps for record in records.values()),
         _schedule(high, max(records)),
         high.rate,
         any(record.trained[0] and not all(record.trained) for record in records.values() if record.trained),
