@@ -173,6 +173,44 @@ def train(model, loader, optimizer):
     assert judge.holds(train, path, "LL203").outcome is Outcome.REFUTED
 
 
+def test_a_figure_of_the_same_name_in_another_file_does_not_refute(tmp_path: Path) -> None:
+    network = """
+import torch.nn.functional as F
+from torch import nn
+
+class Net(nn.Module):
+    def forward(self, x, y):
+        loss = F.cross_entropy(self.layers(x), y)
+        return loss
+"""
+    train = """
+import torch
+from network import Net
+
+def train(loader, accum_steps=4):
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    total = 0.0
+    for i, (x, y) in enumerate(loader):
+        loss = model(x, y) / accum_steps
+        loss.backward()
+        total += loss.item()
+        if (i + 1) % accum_steps == 0:
+            optimizer.step()
+            optimizer.zero_grad()
+    loss = total / len(loader)
+    return loss
+"""
+    write(tmp_path, network=network, train=train)
+    finding = found(tmp_path / "train.py", "LL202")
+    # now nothing is shown
+    train = train.replace("return loss", "return None")
+    write(tmp_path, train=train)
+    files = gather(tmp_path / "train.py", train, ())
+    assert [file.path.name for file in files] == ["train.py", "network.py"]
+    assert verdict(finding).outcome is not Outcome.REFUTED
+
+
 def test_a_line_of_another_file_is_told_with_its_name(tmp_path: Path) -> None:
     imports, call = FROM_NAME
     helper = HELPER.format(loss="(loss / unheard_of)").replace("def update", "unheard_of = object()\n\ndef update")

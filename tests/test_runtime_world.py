@@ -124,6 +124,55 @@ def test_a_figure_that_a_trail_only_leads_over_does_not_refute() -> None:
     assert verdict.reason is Reason.NOT_REACHED
 
 
+def test_an_unknown_factor_of_a_loss_that_is_only_shown_taints_no_gradient() -> None:
+    text = LOOP.format(scale="").replace("total += loss.item()", "total += (loss / norm).item()")
+    text = text.replace("accum_steps=4):", "norm, accum_steps=4):")
+    ledger = on_bench(text, 11).base
+    assert (ledger.taints, ledger.blurs) == ([], ["the loss is divided by `norm`"])
+    verdict = judge.verify(finding(text, "LL102"), text, Path("train.py"))
+    assert verdict.outcome is Outcome.CONFIRMED
+
+
+@pytest.mark.parametrize("kept", ['results = {"loss": total / len(loader)}', 'results["loss"] = total / len(loader)'])
+def test_a_figure_that_is_kept_under_its_name_is_a_figure(kept: str) -> None:
+    text = LOOP.format(scale=" / accum_steps").replace("return total / len(loader)", f"{kept}\n    write(results)")
+    text = text.replace("    total = 0.0\n", "    total, results = 0.0, dict()\n")
+    verdict = judge.verify(finding(text, "LL202"), text, Path("train.py"))
+    assert verdict.outcome is Outcome.CONFIRMED
+    assert verdict.measured == pytest.approx(1 / 4)
+
+
+def test_one_of_several_alternatives_is_taken() -> None:
+    text = LOOP.format(scale="").replace(
+        "        loss = criterion(model(x), y)\n",
+        "        if mode == 'one':\n            loss = criterion(model(x), y)\n"
+        "        elif mode == 'two':\n            loss = criterion(model(y), x)\n",
+    )
+    text = text.replace("accum_steps=4):", "mode, accum_steps=4):")
+    ledger = on_bench(text, 14).base
+    assert ledger.gaps == []
+    assert {len(step.fresh) for step in ledger.steps} == {4}
+
+
+def test_classes_of_data_are_made() -> None:
+    text = "from dataclasses import dataclass\n\n@dataclass\nclass Config:\n    parts: int = 2\n"
+    text += LOOP.format(scale=" / Config().parts").replace("def train(", "\ndef train(")
+    ledger = on_bench(text, 17).base
+    assert ledger.failure == ""
+    assert bench.weight(ledger) == pytest.approx(4 / 2)
+
+
+def test_what_makes_a_scaler_gives_one() -> None:
+    text = LOOP.format(scale="").replace("        loss.backward()\n", "        scaler.scale(loss).backward()\n")
+    text = text.replace(
+        "            optimizer.step()\n", "            scaler.step(optimizer)\n            scaler.update()\n"
+    )
+    text = text.replace("    total = 0.0\n", "    total = 0.0\n    scaler = make_scaler()\n")
+    ledger = on_bench(text, 12).base
+    assert {step.through_scaler for step in ledger.steps} == {True}
+    assert bench.weight(ledger) == pytest.approx(4)
+
+
 def test_a_window_that_is_not_the_worlds_does_not_refute() -> None:
     text = LOOP.format(scale="")
     stepped = text.replace("        if (i + 1) % accum_steps == 0 or i + 1 == len(loader):\n", "        if True:\n")

@@ -31,13 +31,14 @@ class Module(Imported):
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         one = world()
         if type(self).__name__ in type(self).__losses__:
-            noted = list(one.ledger.taints)
+            noted, blurred = list(one.ledger.taints), list(one.ledger.blurs)
             made = self.forward(*arguments, **options)
             value = made[0] if isinstance(made, tuple) and made else made
-            clean = isinstance(value, torch.Tensor) and value.requires_grad and one.ledger.taints == noted
+            clean = isinstance(value, torch.Tensor) and value.requires_grad
+            clean = clean and one.ledger.taints == noted and one.ledger.blurs == blurred
             if clean or not isinstance(value, (Thing, torch.Tensor, float, int, type(None))):
                 return made
-            one.ledger.taints[:] = noted
+            one.ledger.taints[:], one.ledger.blurs[:] = noted, blurred
             one.assume(f"`{type(self).__name__}` returns the batch mean")
             return one.criterion(type(self).__name__, arguments, options)
         return model_call(one, options, (*arguments, *options.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,11 +76,16 @@ def prepare(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = slicing.program(text, path.as_posix(), lines, names, files)
-        code = compile(program.tree, path.as_posix(), "exec")
+        code = _compiled(program.tree, path)
         for module in program.modules:
             own = module is program.modules[0]
-            module.code = code if own else compile(module.tree, module.path.as_posix(), "exec")
+            module.code = code if own else _compiled(module.tree, module.path)
         return program, code
+
+
+def _compiled(tree: ast.Module, path: Path) -> CodeType:
+    # the features of the future are this file's own
+    return compile(tree, path.as_posix(), "exec", dont_inherit=True)
 
 
 def marks_of(finding: Finding, numbers: Mapping[str, int]) -> tuple[Range, ...]:

@@ -12,6 +12,7 @@ from losslint.findings import Range, Reason
 from losslint.runtime.answers import TAIL, Answer, Question, all_ones, in_numbers, nothing
 from losslint.runtime.bench import Bench, in_first_pass, representative, same
 from losslint.runtime.ledger import UNEVEN_LAST, FigureRow, Ledger
+from losslint.runtime.neighbours import LINES
 from losslint.units import ONE, Unit
 
 _OFFICIAL = frozenset({"return", "call", "format"})
@@ -59,7 +60,7 @@ def _is_spoken_of(row: FigureRow, rows: Sequence[FigureRow], question: Question)
     finding's marks, or a mark lies in it. Of marks that lie in one another only the innermost count."""
     marks = question.marks
     at = (row.line, row.column)
-    if question.names & set(_NAME.findall(row.text)):
+    if is_named(row, question):
         return True
     for mark in marks:
         if mark.start_line > row.line or mark.end_line < row.line or any(_within(other, mark) for other in marks):
@@ -71,6 +72,12 @@ def _is_spoken_of(row: FigureRow, rows: Sequence[FigureRow], question: Question)
         if mark.start_line == row.line and before and at == max(before):
             return True
     return False
+
+
+def is_named(row: FigureRow, question: Question) -> bool:
+    """Whether a figure shows what a statement of the finding's made, in a file that the finding speaks of."""
+    files = {mark.start_line // LINES for mark in question.marks}
+    return row.line // LINES in files and bool(question.names & set(_NAME.findall(row.text)))
 
 
 def _within(inner: Range, outer: Range) -> bool:
@@ -116,8 +123,8 @@ def figure_scale(bench: Bench, question: Question) -> Answer:
             closest = Answer(ratio, predicted, broken, False, figure=row)
     if closest.measured is None:
         return nothing(Reason.NOT_REACHED, "the figure does not appear in the world at one")
-    if bench.base.taints:
-        return nothing(Reason.UNMODELLED_SCALING, "; ".join(bench.base.taints[:3]))
+    if bench.base.doubts:
+        return nothing(Reason.UNMODELLED_SCALING, "; ".join(bench.base.doubts[:3]))
     return closest
 
 

@@ -218,8 +218,8 @@ def masked_share(bench: Bench, question: Question) -> Answer:
     """The weight of the items that count together: one where the mean is over them."""
     ledger = bench.run(window=1, uneven=True)
     even = weight(bench.run(window=1))
-    if ledger.taints:
-        return nothing(Reason.UNMODELLED_SCALING, "; ".join(ledger.taints[:3]))
+    if ledger.doubts:
+        return nothing(Reason.UNMODELLED_SCALING, "; ".join(ledger.doubts[:3]))
     if not even or not any(step.fresh for step in ledger.steps):
         return _masked_figure(bench, question)
     totals = [step.total / even for step in ledger.steps if step.fresh]

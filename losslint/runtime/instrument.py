@@ -181,6 +181,8 @@ class Instrumenter(ast.NodeTransformer):
         constant = isinstance(original, ast.Constant) and not isinstance(original.value, int)
         self.generic_visit(node)
         if isinstance(node, ast.Assign):
+            if _keeps(node):
+                node.value = self._seen(node.value, "append")
             if not constant:
                 node.value = self._bind(node, node.targets[0], node.value)
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
@@ -245,6 +247,9 @@ class Instrumenter(ast.NodeTransformer):
         if wanted is None and not node.orelse and isinstance(end, ast.Return) and end.value and self._ends(node):
             # or else the function would give nothing
             wanted = True
+        if wanted is None and not node.orelse and self._is_alternative(node):
+            # or else what the others bind would be bound by none
+            wanted = True
         quits = isinstance(end, ast.Expr) and bool(called_in(end) & {"exit", "quit", "_exit"})
         leaves = wanted is not True and (quits or isinstance(end, (ast.Raise, ast.Return, ast.Continue, ast.Break)))
         loop = next((n for n in self.outline.around(node) if isinstance(n, LOOPS)), None)
@@ -265,6 +270,14 @@ class Instrumenter(ast.NodeTransformer):
         if isinstance(parent, ast.If):
             return bool(parent.orelse) and parent.orelse[-1] is node and self._ends(parent)
         return isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef)) and parent.body[-1] is node
+
+    def _is_alternative(self, node: ast.If) -> bool:
+        """Whether a condition is the last of several under which the same name is bound."""
+        parent = self.outline.parents.get(node)
+        if not isinstance(parent, ast.If) or parent.orelse != [node]:
+            return False
+        here, there = ({name for one in body for name in _stored(one)} for body in (node.body, parent.body))
+        return bool(here & there)
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         place = self._place(node.test, "if")
@@ -392,6 +405,13 @@ class Instrumenter(ast.NodeTransformer):
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
         self.generic_visit(node)
         return node
+
+
+def _keeps(node: ast.Assign) -> bool:
+    """Whether an assignment keeps figures under their names: `results = {"loss": …}`, `results["loss"] = …`."""
+    target = node.targets[0]
+    named = isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant)
+    return isinstance(node.value, ast.Dict) or (named and isinstance(target.slice.value, str))  # type: ignore[attr-defined]
 
 
 def _one_literal(intervals: Intervals) -> bool:

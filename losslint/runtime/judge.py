@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
-import re
 import sys
 import traceback
 import warnings
@@ -27,13 +26,12 @@ from losslint.runtime import bench as benches
 from losslint.runtime import slicing
 from losslint.runtime.answers import Answer, Question
 from losslint.runtime.bench import Bench
+from losslint.runtime.figures import is_named
 from losslint.runtime.ledger import FigureRow, Portrait, Trial
 from losslint.runtime.measures import GRADIENTS, MEASURES, reached
-from losslint.runtime.neighbours import Neighbour, gather, led_over
+from losslint.runtime.neighbours import LINES, Neighbour, gather, led_over
 from losslint.runtime.portrait import portrait
 from losslint.runtime.slicing import Program
-
-_NAME = re.compile(r"[A-Za-z_]\w*")
 
 _SCRIPT = "<script>"
 
@@ -208,7 +206,7 @@ def _decided(case: _Case, device: str, *, forks: bool) -> _Decision | Verdict:
         return Outcome.INCONCLUSIVE, answer, bench, None
     if broken is not None:
         return Outcome.INCONCLUSIVE, answer, bench, Reason.UNMODELLED_SCALING
-    if bench.base.taints:
+    if bench.base.doubts if claim.name.startswith("FIGURE") else bench.base.taints:
         return Outcome.INCONCLUSIVE, answer, bench, Reason.STUB_GAP
     unseen = _unseen(claim, question, answer, bench) if question.lines else ""
     if unseen:
@@ -237,7 +235,9 @@ def _is_its_own(figure: FigureRow | None, question: Question) -> bool:
     if figure is None:
         return False
     own = question.marks[0]
-    return own.start_line <= figure.line <= own.end_line or bool(question.names & set(_NAME.findall(figure.text)))
+    if own.start_line <= figure.line <= own.end_line:
+        return True
+    return figure.line < LINES and is_named(figure, question)
 
 
 def _verdict(outcome: Outcome, answer: Answer, bench: Bench, reason: Reason | None, *, device: str) -> Verdict:

@@ -87,8 +87,9 @@ class Event:
 
 @dataclass(slots=True)
 class Ledger:
-    """All that one run showed. `taints` say why scales cannot be trusted, `gaps` which statements could not be run,
-    `assumes` what was put in a real object's place, `decisions` how unknown conditions were decided (place -> taken).
+    """All that one run showed. `taints` say why the scales of gradients cannot be trusted, `blurs` which losses went
+    through what is not known, be they backpropagated or not; `gaps` say which statements could not be run, `assumes`
+    what was put in a real object's place, `decisions` how unknown conditions were decided (place -> taken).
     `first_pass` counts the batches drawn before a second pass began, `trained` are the batches that a backward ran for,
     `passed` the lines in question that ran, `graphs` the most graphs of past batches that were alive at once, `changed`
     the value of a loss over what it was when it was made, where another name changed it.
@@ -99,6 +100,7 @@ class Ledger:
     figures: list[FigureRow] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     taints: list[str] = field(default_factory=list)
+    blurs: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     assumes: list[str] = field(default_factory=list)
     decisions: dict[int, bool] = field(default_factory=dict)
@@ -112,6 +114,11 @@ class Ledger:
     reductions: set[str] = field(default_factory=set)
     optimizers: int = 0
     failure: str = ""
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why the scales of figures cannot be trusted."""
+        return list(dict.fromkeys([*self.taints, *self.blurs]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,8 +187,11 @@ class Scaler(torch.amp.GradScaler):
         self.world.event("update")
         super().update()
 
-    def __call__(self, loss: Any, optimizer: Any, *arguments: Any, **options: Any) -> Any:
-        """timm's contract: backward, and unless told otherwise unscale, clip, step and update."""
+    def __call__(self, loss: Any = None, optimizer: Any = None, *arguments: Any, **options: Any) -> Any:
+        """timm's contract: backward, and unless told otherwise unscale, clip, step and update. Without a loss, it is
+        what makes a scaler that was called."""
+        if loss is None or optimizer is None:
+            return self
         self.world.assume("the scaler keeps timm's contract: backward, and a step where an update is asked for")
         self.world.backward(self.scale(loss))
         if options.get("need_update", True) is not False and options.get("update_grad", True) is not False:

@@ -171,7 +171,7 @@ _ROLES: list[tuple[str, Maker]] = [
         lambda w, n: Guess(0),
     ),
     (
-        r"(^|_)(steps?|iters?|it|count|idx|i|num_updates|batches_done|n_iter|global_step|updates|total|correct|running|micro)($|_)",
+        r"(^|_)(steps?|iters?|it|count|idx|i|iteration|num_updates|batches_done|n_iter|global_step|updates|total|correct|running|micro)($|_)",
         lambda w, n: 0,
     ),
     (

@@ -98,6 +98,9 @@ class Guess(int):
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self
 
+    def __getitem__(self, key: Any) -> Any:
+        return world().role(key) if isinstance(key, str) else self
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
@@ -505,18 +508,15 @@ def with_tensor(value: torch.Tensor, thing: Thing, operation: str) -> Any:
         if _WEIGHT.search(thing._name):
             world().assume(f"the loss weight `{thing._name}` is 1")
             return value
-        world().taint(f"the loss is multiplied by `{thing._name}`")
-        return value
+        return world().blur(value, f"the loss is multiplied by `{thing._name}`")
     if name in ("truediv", "rtruediv", "div", "true_divide", "itruediv", "div_", "divide", "floordiv", "rfloordiv"):
-        world().taint(f"the loss is divided by `{thing._name}`")
-        return value
+        return world().blur(value, f"the loss is divided by `{thing._name}`")
     if name in ("getitem", "take", "index_select"):
         return value[world().mask(thing._batch, value) > 0] if is_mask(thing) and value.dim() == 1 else value
     if name in ("to", "type_as", "view_as", "expand_as", "reshape", "view"):
         return value
     if name in ("stack", "cat", "maximum", "minimum", "clamp", "clip"):
-        world().taint(f"the loss goes through `{name}` with `{thing._name}`")
-        return value
+        return world().blur(value, f"the loss goes through `{name}` with `{thing._name}`")
     if name.startswith(("gt", "lt", "ge", "le", "eq", "ne")):
         return Thing(thing._name)
     return Thing(name, OUT, thing._batch)

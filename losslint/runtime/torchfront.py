@@ -287,6 +287,7 @@ def torch_module(name: str) -> Any:
             "multiprocessing",
             "manual_seed",
             "distributions",
+            "accelerator",
             "set_num_threads",
             "seed",
             "set_float32_matmul_precision",

@@ -36,6 +36,20 @@ class _Mark:
     __slots__ = ("__weakref__",)
 
 
+class _Blurred(torch.autograd.Function):
+    """A loss that has been scaled by something unknown."""
+
+    @staticmethod
+    def forward(context: Any, value: torch.Tensor, one: World, what: str) -> torch.Tensor:
+        context.one, context.what = one, what
+        return value.clone()
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> Any:
+        context.one.taint(context.what)
+        return *gradients, None, None
+
+
 class Enough(BaseException):
     """The run has shown all that it needs to show."""
 
@@ -129,6 +143,12 @@ class World:
         """Scales can no longer be trusted."""
         if what not in self.ledger.taints:
             self.ledger.taints.append(what)
+
+    def blur(self, value: torch.Tensor, what: str) -> Any:
+        """The loss, of which the scale is not known from here on; gradients cannot be trusted once they go there."""
+        if what not in self.ledger.blurs:
+            self.ledger.blurs.append(what)
+        return _Blurred.apply(value, self, what)  # type: ignore[no-untyped-call]
 
     def assume(self, what: str) -> None:
         """Something was put in a real object's place, or taken for granted."""
