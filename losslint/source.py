@@ -38,6 +38,7 @@ _DRAWN_WEIGHTS = (
     b"weight.data.normal_(0, 0.",
     b"weight.data.normal_(0.0, 0.",
 )
+_LOSS_CLASSES = (b"Loss(nn.Module)", b"Loss(torch.nn.Module)", b"Loss(Module)")
 _SUMS = (b"+=", b"append(", b"update(", b".item()", b"/ len(", b"/len(")
 
 
@@ -105,8 +106,8 @@ def worth_parsing(data: bytes, taught: tuple[bytes, ...] = ()) -> bool:
     framework calls after `training_step` or `compute_loss`, or that a loop reaches in another file; such a loop holds
     an optimizer and runs over epochs or a loader. The report law also holds where nothing is backpropagated: in
     evaluation loops, and in meters and metrics classes that never import torch. They speak of batches, epochs or
-    loaders, and have a line that adds up or averages a loss. A file of models is worth it where it lists layers, or
-    draws weights of a size that is written down.
+    loaders, and have a line that adds up or averages a loss. A file of models is worth it where it lists layers,
+    draws weights of a size that is written down, or defines a loss of its own.
     """
     if data.startswith(_WIDE_MARKS):
         # no word can be told in it, and nothing can run it: it is not to pass for a clean file
@@ -117,7 +118,7 @@ def worth_parsing(data: bytes, taught: tuple[bytes, ...] = ()) -> bool:
         return True
     if b"def compute_loss(" in data and b"return_outputs" in data:
         return True
-    if b"Module)" in data and any(word in data for word in (*_LISTED_LAYERS, *_DRAWN_WEIGHTS)):
+    if b"Module)" in data and any(word in data for word in (*_LISTED_LAYERS, *_DRAWN_WEIGHTS, *_LOSS_CLASSES)):
         return True
     if any(word in data for word in taught):
         return True

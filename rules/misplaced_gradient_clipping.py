@@ -77,6 +77,9 @@ def check(loop: Loop) -> Iterator[Draft]:
     for node, times in clips.items():
         if not repairs.is_statement(loop, node) or any(_is_useful(world, time) for time in times):
             continue
+        if any(event.node is node and _sees_all(loop.high, event.time) for event in loop.high.events):
+            # with more than one micro-batch in a window it is the step that comes too early
+            continue
         before = not any(backward.time < times[0] for backward in world.backwards)
         if not before and not _is_used_up(world, times[0]):
             # somebody has thrown the gradients away: that is another law's business
@@ -106,6 +109,12 @@ def _is_useful(world: World, time: int) -> bool:
         return False
     end = min((zeroing.time for zeroing in world.zeroings if zeroing.time > time), default=None)
     return any(time < step.time and (end is None or step.time < end) for step in world.steps)
+
+
+def _sees_all(world: World, time: int) -> bool:
+    """Whether a clip is useful, and no backward comes between it and the step."""
+    step = min((step.time for step in world.steps if step.time > time), default=time)
+    return _is_useful(world, time) and not any(time < backward.time < step for backward in world.backwards)
 
 
 def _is_used_up(world: World, time: int) -> bool:

@@ -71,16 +71,16 @@ class Measured:
     """All that the runtime side says of one program with one setting of its flags.
 
     `totals`: the weights of the steps of the first pass, over the loss's own weight, for each window. `uneven`: in some
-    pass some micro-batch has another weight than 1 / window, or is in no step or in several; `behind`:
-    where each batch is a window, each step sees the batch before. `scaled_clip`: a clip saw
-    gradients with the AMP scale; `empty_clip`: one was given no parameters; `useless_clip`: where each batch is a
-    window, no step sees what is clipped (None where nothing is). `left`: micro-batches of an incomplete last window
-    that reach no step of their pass; `short`: it was stepped with less than the weight of a full one. `summed`: the
-    loss is a sum over its batch. `wrong_in_tail`: where the last window and the last batch are short, a figure is not
-    the mean of equal losses. `lost_share`: a part of the loss is in no gradient; `dead`: all of it, always. `idle`: no
-    optimizer ever steps. `schedule`: how the scheduler went.
-    `rate`: the first learning rate over the given one. `stuck`: a model that trained in training mode trains in another
-    one later; `judged_in_training`: it is judged in training mode, under `no_grad`.
+    pass some micro-batch has another weight than 1 / window, or is in no step or in several; `behind`: where each batch
+    is a window, each step sees the batch before. `scaled_clip`: a clip saw gradients with the AMP scale; `empty_clip`:
+    one was given no parameters; `useless_clip`: where each batch is a window, no step sees what is clipped, and in a
+    larger one not all of it (None where nothing is clipped). `left`: micro-batches of an incomplete last window that
+    reach no step of their pass; `short`: it was stepped with less than the weight of a full one. `summed`: the loss is
+    a sum over its batch. `wrong_in_tail`: where the last window and the last batch are short, a figure is not the mean
+    of equal losses. `lost_share`: a part of the loss is in no gradient; `dead`: all of it, always. `idle`: no optimizer
+    ever steps. `schedule`: how the scheduler went. `rate`: the first learning rate over the given one. `stuck`: a model
+    that trained in training mode trains in another one later; `judged_in_training`: it is judged in training mode,
+    under `no_grad`.
     """
 
     flags: dict[str, bool]
@@ -166,7 +166,7 @@ def _measure(seed: int, flags: dict[str, bool]) -> Measured:
         _differs_in_tail(seed, flags, losses),
         any(clip.scaled for record in records.values() for clip in record.clips),
         any(not clip.parameters for record in records.values() for clip in record.clips),
-        _is_useless(seed, flags, records[1]) if records[1].clips else None,
+        _is_useless(seed, flags, records) if records[1].clips else None,
         any(_TOLERANCE < share < 1 - _TOLERANCE for share in shares),
         bool(shares) and not any(shares),
         bool(records[1].shares) and not any(record.steps for record in records.values()),
@@ -195,10 +195,16 @@ def _has_full_batches(program: Program) -> bool:
     return program.spec.loader == "drop_last" and program.spec.frame == "script"
 
 
-def _is_useless(seed: int, flags: dict[str, bool], record: Record) -> bool:
-    """Whether clips that halve what they are given change no step."""
-    halved = _run(seed, 1, _LAW_LOG, _LAW_SHAPE, _LAW_GAINS, flags, clip=0.5)
-    return [step.weights for step in record.steps] == [step.weights for step in halved.steps]
+def _is_useless(seed: int, flags: dict[str, bool], records: dict[int, Record]) -> bool:
+    """Whether clips that halve what they are given change no step where each batch is a window, and not all that is
+    stepped on in a larger one."""
+    high = max(records)
+    alone, window = (
+        _run(seed, length, _LAW_LOG, _LAW_SHAPE, _LAW_GAINS, flags, clip=0.5).steps for length in (1, high)
+    )
+    halved = [tuple(weight / 2 for weight in step.weights) for step in records[high].steps]
+    same = [step.weights for step in records[1].steps] == [step.weights for step in alone]
+    return same and (not any(map(any, halved)) or halved != [step.weights for step in window])
 
 
 def _is_summed(record: Record) -> bool:

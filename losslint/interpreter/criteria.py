@@ -270,8 +270,20 @@ def ignored_reduction(criterion: Criterion) -> ir.Function | None:
         for statement in statements(init.body)
         if any(isinstance(part, ir.Name) and part.id == "reduction" for part in walk(statement))
     ]
-    kept = all(
-        isinstance(use, ir.Assign) and path_of(use.targets[0]) == "self.reduction" and path_of(use.value) == "reduction"
-        for use in uses
-    )
+    kept = all(isinstance(use, ir.Assign) and all(_keeps(bound, value) for bound, value in _pairs(use)) for use in uses)
     return init if kept else None
+
+
+def _keeps(bound: ir.Expr, value: ir.Expr) -> bool:
+    """Whether a part of an assignment puts `reduction` under its own name, or has nothing to do with it."""
+    if path_of(value) == "reduction":
+        return path_of(bound) == "self.reduction"
+    return all(not isinstance(part, ir.Name) or part.id != "reduction" for part in walk(value))
+
+
+def _pairs(statement: ir.Assign) -> list[tuple[ir.Expr, ir.Expr]]:
+    """What an assignment binds, part by part: `self.a, self.b = a, b` is two of them."""
+    bound, value = statement.targets[0], statement.value
+    if isinstance(bound, ir.Collection) and isinstance(value, ir.Collection) and len(bound.items) == len(value.items):
+        return list(zip(bound.items, value.items, strict=True))
+    return [(bound, value)]

@@ -9,6 +9,7 @@ from losslint.interpreter import arithmetic, figures, freezing, roles, tensors
 from losslint.interpreter.program import path_of
 from losslint.interpreter.values import (
     BATCH_TRAITS,
+    COUNT,
     DETACHED,
     GRAPH,
     Linear,
@@ -71,15 +72,19 @@ def unknown_call(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: d
         return _of_model(ev.tensor(node), name, node)
     if ev.world.live and roles.gives_batch(name):
         return ev.tensor(node, traits=BATCH_TRAITS)
-    if ev.world.live and (
-        roles.is_model(name) or (args and isinstance(node.func, ir.Name) and roles.is_model(node.func.id))
-    ):
+    if ev.world.live and (roles.is_model(name) or (args and _is_model(ev, path, node))):
         return _of_model(ev.tensor(node), name, node)
     if roles.is_loader(name) and name.startswith(("get", "make", "build", "create", "prepare", "load")):
         return Unknown(path if not args else f"{path}()")
-    varies = ev.world.live > 0 and (arithmetic.varies(everything) or not everything)
+    varies = ev.world.live > 0 and (not everything or arithmetic.varies(everything) or any(map(_is_count, everything)))
     listed = ", ".join(shown(item) for item in everything)
     return Unknown(f"{path}({listed})", varies)
+
+
+def _is_model(ev: Evaluator, path: str, node: ir.Call) -> bool:
+    """Whether the code calls something by a model's name, or something that it has put into a mode."""
+    named = isinstance(node.func, ir.Name) and roles.is_model(node.func.id)
+    return named or any(event.kind in ("train", "eval") and event.what == path for event in ev.world.events)
 
 
 def _of_model(given: Tensor, name: str, node: ir.Call) -> Tensor:
@@ -89,6 +94,11 @@ def _of_model(given: Tensor, name: str, node: ir.Call) -> Tensor:
             given.output = Output("", node, None, read)
             break
     return given
+
+
+def _is_count(value: Any) -> bool:
+    """Whether a value is a number that a loop counts up."""
+    return type(value) is int or (type(value) is Number and value.key is None and bool(value.kinds & COUNT))
 
 
 def shown(value: Any) -> str:

@@ -40,6 +40,8 @@ def after(ev: Evaluator, name: str, source: Any, arguments: Sequence[Any], resul
     if function is not None:
         features, model = (before.features, before.model) if before is not None else (None, "")
         dimension = _whole(arguments[0]) if arguments else None
+        if function == "exp" and before is not None and before.function == "log_softmax":
+            function, dimension = "softmax", before.dimension
         result.output = Output(function, node, features, model, "", dimension, bool(model))
         if function in graph.WITHOUT_GRADIENT and result.state == GRAPH:
             result.state, result.cut = DETACHED, ev.world.cut(name, node)
