@@ -6,6 +6,7 @@ Reads the `forward` of every `nn.Module` of the file that is named a loss, and r
 - a result that is out of the graph on every way through it (`return loss.item()`, `.detach()`, a new `torch.tensor`);
 - a mean that is multiplied by a weight per sample, and a focal factor that is computed of the mean (`exp(-loss)`): the
   loss has to come with `reduction="none"`;
+- class weights (`weight`, `pos_weight`) beside a weight per sample that the targets pick: the classes count twice;
 - crossed terms: `y * log(1 - p)` beside `(1 - y) * log(p)`;
 - a logarithm of a sigmoid, of a softmax, or of both `p` and `1 - p`, with nothing that keeps it off 0;
 - a `reduction` argument that is kept and never read.
@@ -116,6 +117,8 @@ def _defects(program: Program, criterion: criteria.Criterion) -> Iterator[Draft]
         yield _draft(cut.node, f"`forward` returns {words}: no gradient leaves this loss", "return the loss itself")
     for call, kind in criteria.reduced(text, criterion.forward):
         yield _draft(call, _REDUCED[kind], 'ask for `reduction="none"`, and take the mean at the end')
+    for call in criteria.weighted_twice(text):
+        yield _draft(call, "the classes are weighted here, and each sample by its class once more", "weight them once")
     for node in criteria.crossed(text):
         yield _draft(node, "each label is given the logarithm of the other one's probability", "swap the two terms")
     for node in list(criteria.bare_logs(text))[:1]:

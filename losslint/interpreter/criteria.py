@@ -226,6 +226,18 @@ def reduced(text: Text, forward: ir.Function) -> Iterator[tuple[ir.Call, str]]:
             yield part, "weighted"
 
 
+def weighted_twice(text: Text) -> Iterator[ir.Call]:
+    """Losses that know the weights of the classes, and are multiplied by weights that the targets pick."""
+    for part in text.expressions:
+        if isinstance(part, ir.Call) and roles.last(path_of(part.func)) in FUNCTIONAL:
+            given = {argument.keyword: argument.value for argument in part.arguments}
+            known = [given[name] for name in ("pos_weight", "weight") if name in given]
+            none = all(isinstance(value, ir.Const) and value.value is None for value in known)
+            names = [name for name, made in text.bound.items() if made[0] is part]
+            if not none and _weighted(text, part, names):
+                yield part
+
+
 def _is_exponential(node: ir.Expr, names: list[str]) -> bool:
     """`exp(-loss)`: the probability of the target, sample by sample."""
     if not isinstance(node, ir.Call) or roles.last(path_of(node.func)) != "exp" or not node.arguments:
