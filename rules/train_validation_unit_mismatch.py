@@ -95,7 +95,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         for train in trained:
             for validation in validated:
                 ratio = _ratio(train.unit, validation.unit)
-                if ratio is not None and not ratio.is_one:
+                if ratio is not None and not ratio.is_one and loop.have_one_reference(train, validation):
                     yield _draft(loop, train, validation, ratio)
                     break
             else:

@@ -81,7 +81,9 @@ def _modes(spec: Spec, measured: Sequence[Measured]) -> Iterator[Expectation]:
     yield Expectation("LL702", judged, Severity.WARNING, "validation in training mode", reason=_out_of_sight(spec))
     pairs = any(_differ(one.figures) for one in measured)
     instead = frozenset({"LL201", "LL202", "LL203", "LL204", "LL205"})
-    yield Expectation("LL214", pairs, Severity.WARNING, "figures of two units in one line", instead)
+    scaled = spec.scale in ("by_batch", "by_batches") or spec.reduction in ("sum", "sum_divided")
+    reason = "what the training loss is, hangs on how it is scaled" if scaled else ""
+    yield Expectation("LL214", pairs, Severity.WARNING, "figures of two units in one line", instead, reason)
 
 
 def _out_of_sight(spec: Spec) -> str:

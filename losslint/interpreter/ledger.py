@@ -208,6 +208,10 @@ class Loop:
         world = self.base
         return visit >= 0 and world.visits[visit].loop in world.left_early and visits < world.settings.batches
 
+    def have_one_reference(self, *readings: Reading) -> bool:
+        """Whether the units of figures count from the same: a training loss that is scaled counts from its own."""
+        return len({self._reference(reading.site, reading.visits > 1) for reading in readings}) == 1
+
     def _reference(self, site: Site, per_sample: bool) -> Fraction:
         """What counts as the loss itself. Over several batches a summed loss is compared with its mean per sample."""
         weight = self.loss_weight(site.node)
