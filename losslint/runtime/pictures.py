@@ -29,8 +29,24 @@ _TITLES: Mapping[Claim, Callable[[float], str]] = {
     Claim.DEAD_BACKWARD: lambda factor: "Backward reaches no parameter",
     Claim.GRADIENT_SHARE: lambda factor: f"The gradient is that of {number(100 * factor)} % of the loss",
     Claim.NO_GRADIENT: lambda factor: "Steps see no gradient of the batches drawn for them",
+    Claim.FIGURE_CURVE: lambda factor: "The reported figure is not that of the mean loss",
+    Claim.FIGURE_LOCAL: lambda factor: "The reported loss is that of one process",
+    Claim.GRAPHS_ALIVE: lambda factor: f"The graphs of {number(factor)} past batches are alive at once",
+    Claim.LOSS_CHANGED: lambda factor: f"Through another name, the loss itself becomes {times(factor)}",
+    Claim.CLIP_ORDER: lambda factor: f"{number(100 * factor)} % of the clips clip nothing that a step sees",
+    Claim.SCALER_ORDER: lambda factor: f"The scaler is called {number(factor)} times where once is right",
+    Claim.SCHEDULER_PACE: lambda factor: f"The schedule moves {number(factor)} times per optimizer step",
     Claim.FIGURE_PAIR: lambda factor: f"The training figure is {times(factor)} beside the validation figure",
 }
+
+_SINGLE: Mapping[Claim, str] = {
+    Claim.SCHEDULER_PACE: "scheduler steps per optimizer step",
+    Claim.SCALER_ORDER: "calls of the scaler per optimizer step",
+    Claim.LOSS_CHANGED: "a loss of 1 after the line",
+    Claim.CLIP_ORDER: "share of the clips that a step sees",
+}
+"""What the one number of a claim is."""
+_LONGEST_PATH = 60
 
 
 def picture(finding: Finding, claim: Claim | None, portrait: Portrait) -> Weights | Curves:
@@ -40,17 +56,27 @@ def picture(finding: Finding, claim: Claim | None, portrait: Portrait) -> Weight
     short = f", the last of {sum(batch == last[-1][0] for batch, _ in last)}" if last else ""
     circumstances = f"{shape.batches} batches of {shape.batch_size}{short}, windows of {shape.window}"
     place = f"{where(finding.path, finding.cell)}:{finding.range.start_line}"
-    subtitle = f"{place} · {finding.code} {finding.name} · {circumstances}"
-    title = _title(finding, claim, portrait.measured)
+    subtitle = f"{_near(place)} · {finding.code} {finding.name} · {circumstances}"
+    title = _title(finding, claim, portrait)
     curve = portrait.curve
     of_items = claim is Claim.FIGURE_LAST_BATCH and bool(portrait.steps)
     if curve is not None and not of_items and (finding.law is Law.REPORT or not portrait.steps):
         if all(isclose(*pair, rel_tol=1e-3) for pair in zip(curve.reported, curve.true, strict=True)):
             raise PlotError(f"{place}: the curve that {finding.code} is about is the true one where batches are even")
         told = range(1, len(curve.reported) + 1)
+        if claim is Claim.GRAPHS_ALIVE:
+            axis = "batches drawn"
+            return Curves(
+                title, subtitle, told, curve.reported, curve.true, axis, curve.label, ("expected", "measured")
+            )
+        if claim is Claim.FIGURE_SHARE:
+            subtitle += ", in validation 7"
         return Curves(title, subtitle, told, curve.reported, curve.true, "report", curve.label)
     if not portrait.steps:
         raise PlotError(f"{place}: there is nothing to draw of {finding.code}")
+    if claim is not None and claim in _SINGLE:
+        bar = Bar(0, portrait.steps[0].expected[0], portrait.steps[0].measured[0])
+        return Weights(title, subtitle, [[bar]], None, _SINGLE[claim], axis="")
     # a clip sees what the step sees, times the factor
     seen = portrait.measured if claim is Claim.CLIPPED_SCALE and portrait.measured is not None else 1.0
     steps = [
@@ -63,8 +89,16 @@ def picture(finding: Finding, claim: Claim | None, portrait: Portrait) -> Weight
     return Weights(title, subtitle, steps, sum(portrait.steps[0].expected), quantity, names)
 
 
-def _title(finding: Finding, claim: Claim | None, measured: float | None) -> str:
+def _title(finding: Finding, claim: Claim | None, portrait: Portrait) -> str:
     words = _TITLES.get(claim) if claim is not None else None
-    if words is None or measured is None:
+    if words is None or portrait.measured is None:
         return finding.name.replace("-", " ").capitalize()
-    return words(measured)
+    if claim is Claim.GRADIENT_SCALE and portrait.predicted is None:
+        return f"The weight of items changes by {number(portrait.measured)}×"
+    return words(portrait.measured)
+
+
+def _near(place: str) -> str:
+    """The end of a path that is too long to read."""
+    parts = place.split("/")
+    return place if len(place) <= _LONGEST_PATH else "/".join(["…", *parts[-2:]])

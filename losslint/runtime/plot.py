@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -27,6 +28,10 @@ _EXPECTED, _MEASURED, _INK, _FAINT = "#b9c2cc", "#c8402f", "#22272e", "#6b7480"
 _LOGARITHMIC_FROM = 30.0
 """Where the two figures lie further apart than this factor, a linear axis would show one of them as nothing."""
 _MOST_BARS = 110
+_POINTS_PER_INCH, _WIDTH_OF_LETTER, _SHARE_OF_WIDTH, _SHARE_OF_AXES = 72, 0.58, 0.85, 0.75
+_WHOLE_FROM = 1000.0
+_ROOM_BESIDE_ONE = 2.0
+"""How far the axis goes to either side of a single bar."""
 
 
 class PlotError(Exception):
@@ -62,7 +67,8 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """A reported figure beside the true one; `at`, `reported` and `true` are of one length, at least 1."""
+    """A reported figure beside the true one, with their `labels` in the other order; `at`, `reported` and `true` are of
+    one length, at least 1."""
 
     title: str
     subtitle: str
@@ -71,6 +77,7 @@ class Curves:
     true: Sequence[float]
     axis: str = "optimizer step"
     quantity: str = "loss"
+    labels: tuple[str, str] = ("true", "reported")
 
 
 def check(path: Path) -> None:
@@ -128,8 +135,8 @@ def times(factor: float) -> str:
 
 
 def number(value: float) -> str:
-    """A number with at most three digits that matter, and no needless ones: `4`, `0.25`, `65536`, `1.33`."""
-    if value == round(value) and abs(value) < 1e7:
+    """A number with at most three digits after its whole part, and no needless ones: `4`, `0.25`, `65536`, `1.33`."""
+    if (value == round(value) or abs(value) >= _WHOLE_FROM) and abs(value) < 1e7:
         return f"{value:.0f}"
     return f"{value:.3g}"
 
@@ -153,6 +160,8 @@ def _weights(axes: Axes, picture: Weights) -> None:
     logarithmic = _spread([bar.expected for step in steps for bar in step], [bar.measured for s in steps for bar in s])
     largest = max([abs(value) for step in steps for bar in step for value in (bar.expected, bar.measured)], default=1.0)
     ticks: list[tuple[float, str]] = []
+    points = _POINTS_PER_INCH * axes.figure.get_figwidth() * _SHARE_OF_AXES  # type: ignore[union-attr]
+    room = points / (_places(steps) + 2) / (_WIDTH_OF_LETTER * 9)
     place = 0.0
     for index, step in enumerate(steps):
         at = [place + i for i in range(len(step))]
@@ -164,7 +173,7 @@ def _weights(axes: Axes, picture: Weights) -> None:
             ticks.append(((members[0] + members[-1]) / 2, str(batch + 1)))
         middle = (at[0] + at[-1]) / 2 if at else place
         axes.annotate(
-            _total(step, picture.total, picture.names[index] if picture.names else f"step {index + 1}"),
+            _total(step, picture.total, _name(picture, index), room * (len(step) + 2)),
             (middle, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(0, -4),
@@ -177,7 +186,10 @@ def _weights(axes: Axes, picture: Weights) -> None:
         if index:
             axes.axvline(place - 1.5, color=_EXPECTED, linewidth=0.8, linestyle=(0, (4, 4)))
         place += len(step) + 2
-    axes.set_xticks([x for x, _ in ticks], [text for _, text in ticks])
+    shown = ticks if picture.axis else []
+    axes.set_xticks([x for x, _ in shown], [text for _, text in shown])
+    if not picture.axis:
+        axes.set_xlim(-_ROOM_BESIDE_ONE, _ROOM_BESIDE_ONE)
     axes.set_xlabel(picture.axis)
     axes.set_ylabel(picture.quantity)
     if logarithmic:
@@ -187,24 +199,35 @@ def _weights(axes: Axes, picture: Weights) -> None:
         axes.set_ylim(low, largest * (largest / low) ** 0.2)
     else:
         lowest = min([0.0, *(bar.measured for step in steps for bar in step)])
-        axes.set_ylim(1.15 * lowest, 1.3 * largest)
+        axes.set_ylim(1.15 * lowest, 1.35 * largest)
         axes.axhline(0, color=_INK, linewidth=0.8)
 
 
-def _total(step: Sequence[Bar], wanted: float | None, name: str) -> str:
+def _name(picture: Weights, index: int) -> str:
+    """What a step is called; nothing is where there are no steps."""
+    if picture.names:
+        return picture.names[index]
+    return f"step {index + 1}" if picture.axis else ""
+
+
+def _total(step: Sequence[Bar], wanted: float | None, name: str, letters: float) -> str:
+    """What stands over a step, in lines of as many letters as there is room for."""
     if wanted is None:
         return name
     measured = sum(bar.measured for bar in step)
-    expected = f", should be {number(wanted)}" if not math.isclose(measured, wanted, rel_tol=1e-3) else ""
-    return f"{name}\nsum {number(measured)}{expected}"
+    told = f"sum {number(measured)}"
+    if math.isclose(measured, wanted, rel_tol=1e-3):
+        return f"{name}\n{told}"
+    expected = f"should be {number(wanted)}"
+    return f"{name}\n{told}{', ' if len(told) + len(expected) + 2 <= letters else ',' + chr(10)}{expected}"
 
 
 def _curves(axes: Axes, picture: Curves) -> None:
     from matplotlib.ticker import MaxNLocator
 
     style: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linewidth": 2}
-    axes.plot(picture.at, picture.true, color=_FAINT, label="true", **style)
-    axes.plot(picture.at, picture.reported, color=_MEASURED, label="reported", **style)
+    axes.plot(picture.at, picture.true, color=_FAINT, label=picture.labels[0], **style)
+    axes.plot(picture.at, picture.reported, color=_MEASURED, label=picture.labels[1], **style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(picture.axis)
     axes.set_ylabel(picture.quantity)
@@ -225,9 +248,12 @@ def _spread(one: Sequence[float], other: Sequence[float]) -> bool:
 
 def _headlines(figure: Figure, picture: Weights | Curves) -> None:
     axes = figure.axes[0]
-    axes.set_title(picture.title, loc="left", fontsize=13, fontweight="bold", color=_INK, pad=24)
+    title, subtitle = (_wrapped(text, size, figure) for text, size in ((picture.title, 13), (picture.subtitle, 9)))
+    axes.set_title(
+        title, loc="left", fontsize=13, fontweight="bold", color=_INK, pad=12 + 12 * len(subtitle.split("\n"))
+    )
     axes.annotate(
-        picture.subtitle,
+        subtitle,
         (0, 1),
         xycoords="axes fraction",
         xytext=(0, 8),
@@ -235,6 +261,12 @@ def _headlines(figure: Figure, picture: Weights | Curves) -> None:
         color=_FAINT,
         fontsize=9,
     )
+
+
+def _wrapped(text: str, size: float, figure: Figure) -> str:
+    """A text in lines that a figure has room for, of letters of a size in points."""
+    letters = int(_POINTS_PER_INCH * figure.get_figwidth() * _SHARE_OF_WIDTH / (_WIDTH_OF_LETTER * size))
+    return "\n".join(textwrap.wrap(text, letters))
 
 
 def _frame(axes: Axes) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import exp
+
 from losslint.claims import Claim
 from losslint.runtime.answers import Answer
-from losslint.runtime.bench import Bench, representative, steady
+from losslint.runtime.bench import Bench, representative, same, steady
 from losslint.runtime.excerpt import CutError, excerpt
 from losslint.runtime.ledger import UNEVEN_LAST, BatchUse, Curve, FigureRow, Ledger, Portrait, StepBars, StepRow
 from losslint.runtime.recording import recording
@@ -13,13 +16,22 @@ from losslint.runtime.world import falling
 _MOST_STEPS = 3
 _CURVE_EPOCHS = 6
 _TAIL_CLAIMS = (Claim.LEFT_OVER, Claim.SHORT_WINDOW)
+_UNEVEN_CLAIMS = (Claim.ITEM_RATIO, Claim.MASKED_SHARE)
+_SINGLE = (Claim.SCHEDULER_PACE, Claim.SCALER_ORDER, Claim.LOSS_CHANGED, Claim.CLIP_ORDER)
+"""Claims that are one number, which should be 1; that of the clips counts those that are lost."""
+_FOREIGN = 5.0
+"""The loss of the other process."""
 
 
 def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...]) -> Portrait:
     """The portrait of one answer."""
-    shape = bench.settings.shape
-    ledger = bench.run(batches=shape.batches + 2) if claim in _TAIL_CLAIMS else bench.base
-    if claim is Claim.FIGURE_LAST_BATCH and answer.figure is not None:
+    ledger = _told_by(claim, bench)
+    if claim in _SINGLE and answer.measured is not None:
+        measured = 1 - answer.measured if claim is Claim.CLIP_ORDER else answer.measured
+        bars = [StepBars("", ((0, 0),), (measured,), (1.0,))]
+    elif claim is Claim.GRAPHS_ALIVE:
+        bars = []
+    elif claim is Claim.FIGURE_LAST_BATCH and answer.figure is not None:
         bars = _in_report(answer.figure, bench)
     elif claim is Claim.DEAD_BACKWARD:
         bars = _out_of_reach(ledger)
@@ -27,7 +39,8 @@ def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...])
         right = _item_weight(bench)
         if claim is Claim.GRADIENT_SHARE and answer.measured:
             right /= answer.measured
-        bars = [*_bars(ledger, right, 2 if claim in _TAIL_CLAIMS else _MOST_STEPS), *_without_step(ledger, right)]
+        most = 2 if claim in _TAIL_CLAIMS else _MOST_STEPS
+        bars = [*_bars(ledger, right, most, claim in _UNEVEN_CLAIMS), *_without_step(ledger, right)]
     cut, uncut = None, ""
     try:
         if bench.program.modules:
@@ -41,18 +54,28 @@ def portrait(claim: Claim, answer: Answer, bench: Bench, lines: tuple[int, ...])
         answer.predicted,
         claim.value,
         tuple(bars),
-        _curve(answer.figure, bench) if answer.figure is not None else None,
+        _curve(claim, answer.figure, bench),
         cut,
         tuple(bench.base.assumes),
         uncut,
     )
 
 
-def _bars(ledger: Ledger, right: float, most: int) -> list[StepBars]:
-    """The first steps of a pass, and its last one where that is another kind of window."""
+def _told_by(claim: Claim, bench: Bench) -> Ledger:
+    """The run whose weights are shown."""
+    if claim in _TAIL_CLAIMS:
+        return bench.run(batches=bench.settings.shape.batches + 2)
+    if claim is Claim.ITEM_RATIO:
+        return bench.run(uneven=True)
+    return bench.run(uneven=True, window=1) if claim is Claim.MASKED_SHARE else bench.base
+
+
+def _bars(ledger: Ledger, right: float, most: int, counting: bool) -> list[StepBars]:
+    """The first steps of a pass, and its last one where that is another kind of window. `counting`: some items do not
+    count."""
     steps = [step for step in ledger.steps if (step.fresh or step.lost) and step.at <= ledger.first_pass]
     shown = steps if len(steps) <= most else [*steps[: most - 1], steps[-1]]
-    return [_bar(step, 1 + steps.index(step), right, ledger) for step in shown]
+    return [_bar(step, 1 + steps.index(step), right, ledger, counting) for step in shown]
 
 
 def _out_of_reach(ledger: Ledger) -> list[StepBars]:
@@ -63,15 +86,16 @@ def _out_of_reach(ledger: Ledger) -> list[StepBars]:
 
 
 def _without_step(ledger: Ledger, right: float) -> list[StepBars]:
-    """The micro-batches of the first pass that no step saw."""
-    seen = {use.batch for step in ledger.steps for use in step.fresh} | {n for step in ledger.steps for n in step.lost}
+    """The micro-batches of the first pass that no step of it saw."""
+    steps = [step for step in ledger.steps if step.at <= ledger.first_pass]
+    seen = {use.batch for step in steps for use in step.fresh} | {n for step in ledger.steps for n in step.lost}
     left = sorted(number for number in ledger.trained - seen if number < ledger.first_pass)
     if not left:
         return []
     size = ledger.shape.batch_size
     items = tuple((number, item) for number in left for item in range(size))
     share = right / len(left) / size
-    return [StepBars("no step", items, (0.0,) * len(items), (share,) * len(items))]
+    return [StepBars("no step of the pass", items, (0.0,) * len(items), (share,) * len(items))]
 
 
 def _in_report(figure: FigureRow, bench: Bench) -> list[StepBars]:
@@ -100,7 +124,7 @@ def _item_weight(bench: Bench) -> float:
     return steps[0].total if steps else 1.0
 
 
-def _bar(step: StepRow, number: int, right: float, ledger: Ledger) -> StepBars:
+def _bar(step: StepRow, number: int, right: float, ledger: Ledger, counting: bool) -> StepBars:
     lost = [
         BatchUse(batch, 1, batch, (0.0,) * ledger.shape.batch_size)
         for batch in step.lost
@@ -110,25 +134,47 @@ def _bar(step: StepRow, number: int, right: float, ledger: Ledger) -> StepBars:
     items: list[tuple[int, int]] = []
     measured: list[float] = []
     expected: list[float] = []
+    count = sum(bool(weight) for use in own for weight in use.weights)
     for use in [*step.stale, *own]:
         share = 0.0 if use in step.stale else right / len(own) / max(1, len(use.weights))
         for item, weight in enumerate(use.weights):
             items.append((use.batch, item))
             measured.append(weight)
-            expected.append(share)
+            expected.append(share if not counting else right / count if weight else 0.0)
     return StepBars(f"step {number}", tuple(items), tuple(measured), tuple(expected))
 
 
-def _curve(figure: FigureRow, bench: Bench) -> Curve | None:
-    """The figure over a few passes in which the loss falls, beside the mean of the batches since it was last shown."""
-    ledger = bench.run(falling=True, epochs=_CURVE_EPOCHS, rounds=_CURVE_EPOCHS)
+def _curve(claim: Claim, figure: FigureRow | None, bench: Bench) -> Curve | None:
+    """What is reported over a few passes in which the loss falls, beside the mean of the batches since the report
+    before; for graphs, how many of past batches are alive as batches are drawn."""
+    if claim is Claim.GRAPHS_ALIVE:
+        batches = range(1, bench.settings.shape.batches + 1)
+        alive = tuple(float(bench.run(window=1, batches=count, epochs=1).graphs) for count in batches)
+        return Curve("graphs of past batches", 0, alive, (0.0,) * len(alive))
+    if figure is None:
+        return None
+    settings: dict[str, object] = {"validation": 7, "last_batch": UNEVEN_LAST} if claim is Claim.FIGURE_SHARE else {}
+    ledger = bench.run(_CURVE_EPOCHS, falling=True, epochs=_CURVE_EPOCHS, **settings)
     row = next((r for r in ledger.figures if (r.line, r.column) == (figure.line, figure.column)), None)
     if row is None:
         return None
+    right = _right(claim, figure, bench)
     true = []
     before = 0
     for at in row.at:
-        since = [falling(number) for number in range(min(before, at - 1), at)]
-        true.append(sum(since) / len(since) if since else falling(at))
+        # a report after training batches is about those, and one after others about the others
+        kind = at - 1 in ledger.trained
+        since = [falling(n) for n in range(min(before, at - 1), at) if (n in ledger.trained) == kind]
+        mean = sum(since) / len(since) if since else falling(at)
+        true.append(right(mean))
         before = at
     return Curve(figure.text, figure.line, row.values, tuple(true))
+
+
+def _right(claim: Claim, figure: FigureRow, bench: Bench) -> Callable[[float], float]:
+    """What a figure should say of a mean loss."""
+    if claim is Claim.FIGURE_LOCAL:
+        return lambda mean: (mean + _FOREIGN) / 2
+    values = [_last_value(ledger, figure) for ledger in (bench.base, bench.run(doubled=True))]
+    is_perplexity = all(same(value, exp(loss)) for value, loss in zip(values, (1.0, 2.0), strict=True))
+    return exp if is_perplexity else lambda mean: mean

@@ -16,6 +16,7 @@ def draw_ledger(ledger: Sequence[dict[str, Any]], facts: Sequence[Fact], path: P
     if not steps:
         return False
     title = facts[0].message.split(": ")[0] if facts else "every step is the mean of its micro-batches"
+    title = title[:1].upper() + title[1:]
     subtitle = f"{facts[0].code or facts[0].name}, as observed" if facts else "as observed"
     draw(Weights(title, subtitle, steps, 1.0, "weight of a micro-batch in the gradient", axis="micro-batch"), path)
     return True
@@ -29,13 +30,13 @@ def _bars(step: dict[str, Any]) -> Iterator[Bar]:
     terms = [share for share in shares if share is not None]
     lost = len(step["dropped"])
     items = sum(term["items"] for term in terms)
-    number = 0
-    for number, term in enumerate(terms):
+    # what was zeroed came before what is left
+    for number in range(lost):
+        yield Bar(number, 1 / (len(terms) + lost), 0.0)
+    for number, term in enumerate(terms, lost):
         # a criterion that sums is right where each item, not each micro-batch, weighs the same
         share = term["items"] / max(items, 1) if term["reduction"] == "sum" else 1 / len(terms)
         yield Bar(number, share * len(terms) / (len(terms) + lost), term["weight"])
-    for dropped in range(lost):
-        yield Bar(number + dropped + 1, 1 / (len(terms) + lost), 0.0)
 
 
 def _main_term(micro: dict[str, Any]) -> dict[str, Any] | None:
