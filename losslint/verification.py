@@ -212,7 +212,11 @@ def _emit(finding: Finding, portrait: Portrait, job: Job, verifier: Verifier, ta
     """Writes the script, once it has been seen to run."""
     claim = next((rule.claim for rule in selection.rules() if rule.code == finding.code), None)
     assert claim is not None
-    text = reproduced(finding, claim, portrait, lambda script: verifier.try_script(replace(job, text=script)))
+    try:
+        text = reproduced(finding, claim, portrait, lambda script: verifier.try_script(replace(job, text=script)))
+    except EmitError as error:
+        place = f"{where(finding.path, finding.cell)}:{finding.range.start_line}"
+        raise EmitError(f"{place}: no script of {finding.code}: {error}") from error
     if target == "-":
         sys.stdout.write(text)
         return Exit.CLEAN

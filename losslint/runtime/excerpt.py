@@ -13,25 +13,39 @@ import copy
 import re
 import symtable
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 
 from losslint.runtime.entries import Entry
 from losslint.runtime.folding import Folder
 from losslint.runtime.ledger import Excerpt, FigureRow, Recording
 from losslint.runtime.outline import FUNCTIONS, LOOPS, Outline, called_in, is_lossy, last_name
 from losslint.runtime.slicing import Program
+from losslint.runtime.statements import (
+    FILLING,
+    SHOW,
+    bound_by_name,
+    clears_gradient,
+    differs,
+    is_filling,
+    is_plain_value,
+    is_shown,
+    is_stand_in,
+    is_talk,
+    mark_stand_in,
+    names_in,
+    read_in,
+    says_something,
+    shows,
+    simple,
+    steers_scaler,
+    with_headers,
+)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-_FILLING = frozenset(
-    "append extend update add reset clear insert appendleft put push add_ reset_ store log_loss".split()
-)
-"""Methods that change what they are called on."""
 _KEPT_CALLS = re.compile(r"Loss$|^Accelerator$|^GradScaler$|^prepare$")
 _OBJECT = re.compile(r"^(Loader|Model|Batch|Optimizer|Scaler|Accelerator|Engine|Meter|Anything|criterion|functools)\b")
 _MADE = re.compile(r"(Loader|Scaler|Accelerator|Engine|Meter|Model|Optimizer|criterion)\b|[\[(].*criterion\(\)")
 _LIBRARIES = frozenset({"torch", "math", "contextlib", "itertools", "functools", "collections"})
-_SHOW = "show"
 
 
 class CutError(Exception):
@@ -63,7 +77,7 @@ def _show(tree: ast.Module, figure: FigureRow) -> None:
                 assert isinstance(node, ast.expr)
                 key = ast.Constant(figure.text[len(text) + 1 :])
                 shown = ast.Subscript(node, key, ast.Load()) if key.value else node
-                return ast.copy_location(ast.Call(ast.Name(_SHOW, ast.Load()), [shown], []), node)
+                return ast.copy_location(ast.Call(ast.Name(SHOW, ast.Load()), [shown], []), node)
             return super().generic_visit(node)
 
     wrapper = Wrapper()
@@ -105,7 +119,7 @@ class _Cut:
         for value in list(stubs.values()):
             stubs.update(self._stubs(value))
         defined = {name for name in kept if name}
-        stubs = {name: value for name, value in stubs.items() if name not in defined | {_SHOW}}
+        stubs = {name: value for name, value in stubs.items() if name not in defined | {SHOW}}
         if main:
             body = "\n".join(map(ast.unparse, main))
         words = "\n".join([source, body])
@@ -121,7 +135,7 @@ class _Cut:
         methods: dict[str, ast.stmt] = {}
         if self.entry.kind == "module":
             kept[""] = self._chosen([one for one in self.tree.body if not isinstance(one, FUNCTIONS)])
-            waiting = set(_read_in(kept[""]))
+            waiting = set(read_in(kept[""]))
         elif self.entry.owner:
             waiting = {f".{self.entry.name}"}
         else:
@@ -142,7 +156,7 @@ class _Cut:
                 node = _bare(self.outline.classes[name])
                 kept[name] = [node]
             if node is not None:
-                waiting |= set(_read_in([node])) - known
+                waiting |= set(read_in([node])) - known
         return kept, methods
 
     def _matters(self, function: Function) -> bool:
@@ -156,7 +170,7 @@ class _Cut:
     def _is_spoken_of(self, function: Function) -> bool:
         """Whether a line of the finding or the figure lies in a function."""
         lines = range(function.lineno, (function.end_lineno or 0) + 1)
-        return any(line in lines for line in self.wanted) or any(_shows(node) for node in ast.walk(function))
+        return any(line in lines for line in self.wanted) or any(is_shown(node) for node in ast.walk(function))
 
     @staticmethod
     def _is_plain(node: ast.ClassDef) -> bool:
@@ -198,26 +212,26 @@ class _Cut:
     def _chosen(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
         """The statements of a body that act or are spoken of, and what those need."""
         folded = self.folder.block(body)
-        simple = list(_simple(folded))
-        headers = dict(_headers(folded))
+        statements = list(simple(folded))
+        headers = dict(with_headers(folded))
         chosen: set[int] = set()
         needed: set[str] = set()
-        waiting = [statement for statement in simple if self._is_seed(statement)]
+        waiting = [statement for statement in statements if self._is_seed(statement)]
         while waiting:
             for statement in waiting:
                 chosen.add(id(statement))
-                needed |= set(_names(self._stood_in(statement)))
+                needed |= set(names_in(self._stood_in(statement)))
                 for header in headers.get(id(statement), ()):
-                    needed |= set(_names(header))
-            waiting = [one for one in simple if id(one) not in chosen and self._is_needed(one, needed)]
+                    needed |= set(names_in(header))
+            waiting = [one for one in statements if id(one) not in chosen and self._is_needed(one, needed)]
         return self._pruned(folded, chosen, needed)
 
     def _is_seed(self, statement: ast.stmt) -> bool:
         if isinstance(statement, (ast.Return, ast.Break, ast.Continue)):
             return True
         spoken_of = any(statement.lineno <= line <= (statement.end_lineno or 0) for line in self.wanted)
-        acts = bool(called_in(statement) & (self.outline.acting | self.spoken_of)) or _steers_scaler(statement)
-        return acts or _clears(statement) or _shows_in(statement) or (spoken_of and not _is_talk(statement))
+        acts = bool(called_in(statement) & (self.outline.acting | self.spoken_of)) or steers_scaler(statement)
+        return acts or clears_gradient(statement) or shows(statement) or (spoken_of and not is_talk(statement))
 
     def _is_needed(self, statement: ast.stmt, needed: set[str]) -> bool:
         if isinstance(statement, FUNCTIONS):
@@ -227,10 +241,10 @@ class _Cut:
             return (
                 isinstance(call, ast.Call)
                 and isinstance(call.func, ast.Attribute)
-                and call.func.attr in _FILLING
-                and bool(set(_names(call.func.value)) & needed - {"self"})
+                and call.func.attr in FILLING
+                and bool(set(names_in(call.func.value)) & needed - {"self"})
             )
-        return bool(_binds(statement) & needed)
+        return bool(bound_by_name(statement) & needed)
 
     def _pruned(self, body: Sequence[ast.stmt], chosen: set[int], needed: set[str]) -> list[ast.stmt]:
         result: list[ast.stmt] = []
@@ -241,19 +255,19 @@ class _Cut:
                 statement.body = self._pruned(statement.body, chosen, needed)
                 if not isinstance(statement, ast.With):
                     statement.orelse = self._pruned(statement.orelse, chosen, needed)
-                if _says_something([*statement.body, *getattr(statement, "orelse", [])]):
+                if says_something([*statement.body, *getattr(statement, "orelse", [])]):
                     statement.body = statement.body or [ast.Pass()]
                     result.append(statement)
         return result
 
     def _short(self, statement: ast.stmt, needed: set[str]) -> ast.stmt:
         """A statement that shows the figure, without what else it shows."""
-        shown = next((node for node in ast.walk(statement) if isinstance(node, ast.Call) and _shows(node)), None)
-        if shown is not None and isinstance(statement, ast.Expr) and not _filling(statement):
-            return ast.copy_location(ast.Expr(shown), statement) if set(_names(statement)) - needed else statement
+        shown = next((node for node in ast.walk(statement) if isinstance(node, ast.Call) and is_shown(node)), None)
+        if shown is not None and isinstance(statement, ast.Expr) and not is_filling(statement):
+            return ast.copy_location(ast.Expr(shown), statement) if set(names_in(statement)) - needed else statement
         if isinstance(statement, ast.Return) and isinstance(statement.value, ast.Tuple):
             statement.value.elts = [
-                one if not set(_names(one)) - needed else ast.Constant(None) for one in statement.value.elts
+                one if not set(names_in(one)) - needed else ast.Constant(None) for one in statement.value.elts
             ]
         return statement
 
@@ -263,7 +277,7 @@ class _Cut:
             return statement
         value = statement.value
         place = (value.lineno, value.col_offset + 1)
-        if _shows(value) or _is_stand_in(value):
+        if is_shown(value) or is_stand_in(value):
             return statement
         if place in self.recording.forced:
             if "criterion" not in called_in(value):
@@ -277,11 +291,11 @@ class _Cut:
         if in_loop:
             stands = _MADE.match(told) is not None
         else:
-            stands = bool(_OBJECT.match(told)) or not _is_plain_value(value) or _differs(value, told)
-        if stands and not _is_plain_value(value, names=True):
+            stands = bool(_OBJECT.match(told)) or not is_plain_value(value) or differs(value, told)
+        if stands and not is_plain_value(value, names=True):
             statement.value = ast.copy_location(ast.parse(told, mode="eval").body, value)
             ast.fix_missing_locations(statement)
-            _mark(statement.value)
+            mark_stand_in(statement.value)
         return statement
 
     def _around(self, statement: ast.stmt) -> Iterator[ast.AST]:
@@ -370,144 +384,13 @@ def _bare(node: ast.ClassDef) -> ast.ClassDef:
 
 
 def _plain_default(value: ast.expr) -> ast.expr:
-    return value if isinstance(value, ast.Constant) or not set(_names(value)) else ast.Constant(None)
+    return value if isinstance(value, ast.Constant) or not set(names_in(value)) else ast.Constant(None)
 
 
 def _parameters(function: Function, *, skip: bool) -> list[str]:
     arguments = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
     arguments = arguments[1:] if skip and arguments and arguments[0] in ("self", "cls") else arguments
     return [*arguments, *(argument.arg for argument in function.args.kwonlyargs)]
-
-
-# ---------------------------------------------------------------- statements
-
-
-def _simple(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    for statement in body:
-        if isinstance(statement, (ast.If, ast.With, *LOOPS)):
-            yield from _simple(statement.body)
-            yield from _simple(getattr(statement, "orelse", []))
-        else:
-            yield statement
-
-
-def _headers(body: Sequence[ast.stmt], around: tuple[ast.expr, ...] = ()) -> Iterator[tuple[int, tuple[ast.expr, ...]]]:
-    """Every simple statement with the expressions that decide whether and how often it runs."""
-    for statement in body:
-        if isinstance(statement, (ast.For, ast.AsyncFor)):
-            own: list[ast.expr] = [statement.iter]
-        elif isinstance(statement, (ast.While, ast.If)):
-            own = [statement.test]
-        elif isinstance(statement, ast.With):
-            own = [item.context_expr for item in statement.items]
-        else:
-            yield id(statement), around
-            continue
-        inside = (*around, *own)
-        yield from _headers(statement.body, inside)
-        yield from _headers(getattr(statement, "orelse", []), inside)
-
-
-def _names(node: ast.AST) -> Iterator[str]:
-    """The names and the attributes of `self` that a piece of code reads."""
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Name) and (isinstance(inner.ctx, ast.Load) or isinstance(node, ast.AugAssign)):
-            yield inner.id
-        elif isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name) and inner.value.id == "self":
-            yield f"self.{inner.attr}"
-
-
-def _read_in(body: Sequence[ast.stmt]) -> Iterator[str]:
-    """The names that some statements read, and after a dot the methods that they call on anything."""
-    for statement in body:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-                yield node.id
-            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
-                yield f".{node.attr}"
-
-
-def _binds(statement: ast.stmt) -> set[str]:
-    targets: list[ast.expr] = []
-    if isinstance(statement, ast.Assign):
-        targets = statement.targets
-    elif isinstance(statement, (ast.AugAssign, ast.AnnAssign)):
-        targets = [statement.target]
-    found = set()
-    for target in targets:
-        for node in ast.walk(target):
-            if isinstance(node, ast.Name) and node.id != "self":
-                found.add(node.id)
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
-                found.add(f"self.{node.attr}")
-    return found
-
-
-def _steers_scaler(statement: ast.stmt) -> bool:
-    """Whether a statement is a call of a scaler's own, which touches gradients only by what comes later."""
-    return any(
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("unscale_", "update")
-        and "scaler" in last_name(node.func.value).lower()
-        for node in ast.walk(statement)
-    )
-
-
-def _clears(statement: ast.stmt) -> bool:
-    """Whether a statement sets a gradient."""
-    targets = statement.targets if isinstance(statement, ast.Assign) else []
-    return any(isinstance(target, ast.Attribute) and target.attr == "grad" for target in targets)
-
-
-def _filling(statement: ast.stmt) -> bool:
-    """Whether a statement puts something into what it calls."""
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Call)
-        and (isinstance(statement.value.func, ast.Attribute) and statement.value.func.attr in _FILLING)
-    )
-
-
-def _is_talk(statement: ast.stmt) -> bool:
-    """Whether a statement is a call that only tells somebody something."""
-    return isinstance(statement, ast.Expr) and not _filling(statement)
-
-
-def _shows(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == _SHOW
-
-
-def _shows_in(statement: ast.stmt) -> bool:
-    return any(_shows(node) for node in ast.walk(statement))
-
-
-def _says_something(body: Sequence[ast.stmt]) -> bool:
-    """Whether there is more in a body than ways out of it."""
-    return any(not isinstance(one, ast.Pass) for one in body)
-
-
-def _is_plain_value(value: ast.expr, *, names: bool = False) -> bool:
-    """Whether an expression is made of constants only, or of names too."""
-    allowed = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)
-    kinds = (*allowed, ast.expr_context, *((ast.Name,) if names else ()))
-    return all(isinstance(node, kinds) for node in ast.walk(value)) and not (names and isinstance(value, ast.Constant))
-
-
-def _differs(value: ast.expr, told: str) -> bool:
-    """Whether a plain number is another one in the world."""
-    with suppress(ValueError, SyntaxError):
-        return bool(ast.literal_eval(value) != ast.literal_eval(told))
-    return True
-
-
-def _mark(value: ast.expr) -> None:
-    """Notes that an expression is a stand-in, which none takes the place of."""
-    value.lineno = value.col_offset = -1
-
-
-def _is_stand_in(value: ast.expr) -> bool:
-    return value.lineno == -1
 
 
 # ---------------------------------------------------------------- names

@@ -31,16 +31,21 @@ Try = Callable[[str], "Trial | Failure"]
 def reproduced(finding: Finding, claim: Claim, portrait: Portrait, try_script: Try) -> str:
     """The script for a finding, which prints the number that was measured and the one that it should be. `try_script`
     runs a script where it does no harm. Raises `EmitError`."""
+    made = _shortened(*seen_to_run(finding, claim, portrait, try_script), try_script)
+    if made.length > MOST_LINES:
+        raise EmitError(f"the statements of the finding make a script of {made.length} lines, more than {MOST_LINES}")
+    return made.text()
+
+
+def seen_to_run(finding: Finding, claim: Claim, portrait: Portrait, try_script: Try) -> tuple[Draft, Trial]:
+    """A script of any length that prints the numbers, and what it did. Raises `EmitError`."""
     made, trial = _mended(draft(finding, claim, portrait), try_script)
     if claim is Claim.GRADIENT_SCALE and portrait.predicted is None and _apart(claim, portrait, trial.printed):
         made, trial = _mended(replace(made, changes=True), try_script)
     apart = _apart(claim, portrait, trial.printed)
     if apart:
         raise EmitError(apart)
-    made = _shortened(made, trial, try_script)
-    if made.length > MOST_LINES:
-        raise EmitError(f"the statements of the finding make a script of {made.length} lines, more than {MOST_LINES}")
-    return made.text()
+    return made, trial
 
 
 def _mended(made: Draft, try_script: Try) -> tuple[Draft, Trial]:
@@ -190,13 +195,17 @@ def _shortened(made: Draft, first: Trial, try_script: Try) -> Draft:
                     place += 1
         return made
 
-    for pieces in _idle(made, first):
-        other = replace(made, world=tuple(piece for piece in made.world if piece not in pieces))
-        if len(other.world) < len(made.world) and same(other):
-            made = other
-    made = stripped(replace(made, excerpt=_tidy(made.excerpt)), stands=False)
+    def bare(made: Draft) -> Draft:
+        trial = try_script(made.text())
+        for pieces in _idle(made, trial) if isinstance(trial, Trial) else ():
+            other = replace(made, world=tuple(piece for piece in made.world if piece not in pieces))
+            if len(other.world) < len(made.world) and same(other):
+                made = other
+        return made
+
+    made = bare(stripped(replace(made, excerpt=_tidy(made.excerpt)), stands=False))
     if made.length > MOST_LINES:
-        made = stripped(stripped(made, stands=True), stands=False)
+        made = bare(stripped(stripped(made, stands=True), stands=False))
     return made
 
 
