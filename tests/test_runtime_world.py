@@ -154,6 +154,14 @@ def test_one_of_several_alternatives_is_taken() -> None:
     assert {len(step.fresh) for step in ledger.steps} == {4}
 
 
+@pytest.mark.parametrize("freeze", ["p.requires_grad = False", "p.requires_grad_(False)"])
+def test_a_frozen_backbone_leaves_the_losses_in_the_graph(freeze: str) -> None:
+    frozen = f"    for p in model.parameters():\n        {freeze}\n    total = 0.0\n"
+    text = LOOP.format(scale="").replace("    total = 0.0\n", frozen)
+    ledger = on_bench(text, 13).base
+    assert bench.weight(ledger) == pytest.approx(4)
+
+
 def test_classes_of_data_are_made() -> None:
     text = "from dataclasses import dataclass\n\n@dataclass\nclass Config:\n    parts: int = 2\n"
     text += LOOP.format(scale=" / Config().parts").replace("def train(", "\ndef train(")

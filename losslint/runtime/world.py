@@ -36,6 +36,16 @@ class _Mark:
     __slots__ = ("__weakref__",)
 
 
+class _Gain(torch.nn.Parameter):
+    """A vector of losses. Code that freezes parts of its model does not mean it."""
+
+    requires_grad = property(lambda self: True, lambda self, wanted: None)  # type: ignore[assignment]
+
+    def requires_grad_(self, requires_grad: bool = True) -> _Gain:
+        """Itself, as it is."""
+        return self
+
+
 class _Blurred(torch.autograd.Function):
     """A loss that has been scaled by something unknown."""
 
@@ -259,14 +269,14 @@ class World:
             return self.gains[0]
         self.owned = True
         values = self.values.to(self.device, copy=True)
-        self.gains.append(torch.nn.Parameter(values))
+        self.gains.append(_Gain(values))
         return self.gains[-1]
 
     def losses(self, batch: Batch | None) -> torch.Tensor:
         """The losses of a batch's items."""
         batch = batch or self.current()
         if not self.gains:
-            self.gains.append(torch.nn.Parameter(self.values.to(self.device, copy=True)))
+            self.gains.append(_Gain(self.values.to(self.device, copy=True)))
         span = slice(batch.start, batch.start + batch.items)
         value = self.gains[0][span]
         for gain in self.gains[1:]:
