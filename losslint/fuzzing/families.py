@@ -40,7 +40,7 @@ class Expectation:
 def expectations(spec: Spec, measured: Sequence[Measured], found: frozenset[str]) -> Iterator[Expectation]:
     """What is expected of the rules; `found` are the codes that were reported."""
     yield from _gradients(measured, found)
-    yield from _graph(measured)
+    yield from _graph(spec, measured)
     yield from _modes(spec, measured)
     yield from _schedules(spec, measured)
 
@@ -65,13 +65,14 @@ def _gradients(measured: Sequence[Measured], found: frozenset[str]) -> Iterator[
         yield Expectation("LL404", steps and all(useless), Severity.ERROR, "a clip that no step sees", instead, reason)
 
 
-def _graph(measured: Sequence[Measured]) -> Iterator[Expectation]:
+def _graph(spec: Spec, measured: Sequence[Measured]) -> Iterator[Expectation]:
     yield Expectation("LL210", any(one.retained > 2 for one in measured), Severity.WARNING, "retained graphs")
     lost = any(one.lost_share for one in measured)
     dead = any(one.dead for one in measured)
     others = frozenset({"LL502", "LL504"})
     if dead:
-        yield Expectation("LL501", dead, Severity.ERROR, "a backward that reaches nothing", others, excused=False)
+        reason, what = _out_of_sight(spec), "a backward that reaches nothing"
+        yield Expectation("LL501", dead, Severity.ERROR, what, others, reason, excused=False)
     yield Expectation("LL503", lost, Severity.WARNING, "a part of the loss that is in no gradient")
 
 
