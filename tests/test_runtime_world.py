@@ -162,6 +162,15 @@ def test_a_frozen_backbone_leaves_the_losses_in_the_graph(freeze: str) -> None:
     assert bench.weight(ledger) == pytest.approx(4)
 
 
+@pytest.mark.parametrize("name", ["world_size", "log_interval", "learning_rate"])
+def test_a_number_has_no_elements(name: str) -> None:
+    text = LOOP.format(scale="").replace("    total = 0.0\n", f"    total = 0.0\n    parts = [*{name}]\n")
+    text = text.replace("accum_steps=4):", f"{name}, accum_steps=4):")
+    ledger = on_bench(text, 12).base
+    assert len(ledger.gaps) == 1
+    assert bench.weight(ledger) == pytest.approx(4)
+
+
 def test_classes_of_data_are_made() -> None:
     text = "from dataclasses import dataclass\n\n@dataclass\nclass Config:\n    parts: int = 2\n"
     text += LOOP.format(scale=" / Config().parts").replace("def train(", "\ndef train(")

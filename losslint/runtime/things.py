@@ -101,6 +101,8 @@ class Guess(int):
     def __getitem__(self, key: Any) -> Any:
         return world().role(key) if isinstance(key, str) else self
 
+    __iter__ = None  # or else it would have elements without end
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
@@ -118,6 +120,8 @@ class Number(int):
     def __getitem__(self, key: Any) -> Any:
         return self
 
+    __iter__ = None
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
@@ -130,6 +134,7 @@ class Real(float):
     label = "number"
     __call__ = Number.__call__
     __getitem__ = Number.__getitem__
+    __iter__ = None
     __getattr__ = Number.__getattr__
 
 

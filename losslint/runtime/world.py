@@ -39,7 +39,7 @@ class _Mark:
 class _Gain(torch.nn.Parameter):
     """A vector of losses. Code that freezes parts of its model does not mean it."""
 
-    requires_grad = property(lambda self: True, lambda self, wanted: None)  # type: ignore[assignment]
+    requires_grad = property(lambda self: True, lambda self, wanted: None)
 
     def requires_grad_(self, requires_grad: bool = True) -> _Gain:
         """Itself, as it is."""
