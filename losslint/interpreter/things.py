@@ -102,6 +102,8 @@ def thing_method(ev: Evaluator, thing: Thing, name: str, args: list[Any], kwargs
 def _model_method(
     ev: Evaluator, thing: Thing, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call
 ) -> Any:
+    if name == "forward":
+        return call_thing(ev, thing, args, kwargs, node)
     if name in ("train", "eval"):
         ev.world.mode(name, [*args, *kwargs.values()], node, thing.path)
         return thing
