@@ -39,15 +39,17 @@ class Expectation:
 
 def expectations(spec: Spec, measured: Sequence[Measured], found: frozenset[str]) -> Iterator[Expectation]:
     """What is expected of the rules; `found` are the codes that were reported."""
-    yield from _gradients(measured, found)
+    yield from _gradients(spec, measured, found)
     yield from _graph(spec, measured)
     yield from _modes(spec, measured)
     yield from _schedules(spec, measured)
 
 
-def _gradients(measured: Sequence[Measured], found: frozenset[str]) -> Iterator[Expectation]:
+def _gradients(spec: Spec, measured: Sequence[Measured], found: frozenset[str]) -> Iterator[Expectation]:
     idle = any(one.idle for one in measured)
-    yield Expectation("LL406", idle, Severity.ERROR, "an optimizer that never steps", excused=False)
+    # a window that is counted to is found by the steps
+    counted = "the window is not known where nothing steps" if spec.gate in ("counter", "countdown") else ""
+    yield Expectation("LL406", idle, Severity.ERROR, "an optimizer that never steps", reason=counted, excused=False)
     # of gradients that are never unscaled, the step is the bug
     if "LL302" not in found:
         clipped = any(one.scaled_clip for one in measured)
@@ -72,6 +74,8 @@ def _graph(spec: Spec, measured: Sequence[Measured]) -> Iterator[Expectation]:
     others = frozenset({"LL502", "LL504"})
     if dead:
         reason, what = _out_of_sight(spec), "a backward that reaches nothing"
+        if spec.scale == "inverse":
+            reason = "what a loss out of the graph is multiplied with may be learnt"
         yield Expectation("LL501", dead, Severity.ERROR, what, others, reason, excused=False)
     yield Expectation("LL503", lost, Severity.WARNING, "a part of the loss that is in no gradient")
 

@@ -271,8 +271,8 @@ def _is_behind(record: Record, reference: float) -> bool:
     """Whether each step of a pass sees the whole batch before its own, and nothing else."""
     steps = _first_pass(record)
     return bool(steps) and all(
-        abs(weight - (reference if place == number - 1 else 0.0)) <= _TOLERANCE * reference
-        for number, step in enumerate(steps)
+        abs(weight - (reference if place == step.visit - 1 else 0.0)) <= _TOLERANCE * reference
+        for step in steps
         for place, weight in enumerate(step.weights)
     )
 
