@@ -43,6 +43,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("mean-loss-over-samples", "good_opaque_criterion.py"): "the criterion may be a sum: it is taken for a mean",
     ("unscaled-accumulation", "good_gradients_over_batch_total.py"): "what gradients are divided by is not in sight",
     ("unscaled-accumulation", "good_gradients_over_token_total.py"): "what gradients are divided by is not in sight",
+    ("misplaced-gradient-clipping", "good_hooks.py"): "hooks on parameters clip: nothing is called that clips",
+    ("non-differentiable-before-loss", "good_temperature_is_learnt.py"): "a temperature is learnt, no part of a loss",
     # more than a linear weight per item
     ("unscaled-accumulation", "good_cached_features.py"): "one loss over all batches of the window: no sum of means",
     ("unscaled-accumulation", "good_gradient_cache.py"): "one loss over all batches of the window: no sum of means",
@@ -67,6 +69,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("token-mean-of-means", "good_class_weights_sum.py"): "the class weights of the batch are not in sight",
 }
 """(rule, fixture file or folder) -> why the verifier cannot agree."""
+
 
 def findings_of(path: Path, text: str) -> tuple[Finding, ...]:
     source = SourceFile(path, path.as_posix(), text)

@@ -289,7 +289,15 @@ class Thing:
             return self._like(self._name)
         return self._like(f"{self._name}[…]")
 
+    def _fill(self, value: Any) -> None:
+        """Takes over what a model has made."""
+        if isinstance(value, Thing) and value._kind == OUT and self._kind in (ANY, DATA):
+            object.__setattr__(self, "_kind", OUT)
+            object.__setattr__(self, "_batch", value._batch)
+
     def __setitem__(self, key: Any, value: Any) -> None:
+        if not isinstance(key, str):
+            self._fill(value)
         if isinstance(key, (str, int)):
             self._kept[key] = value
 
@@ -452,6 +460,8 @@ class Method(Thing):
             value = value if kind == OUT else value.detach()
             world().assume(f"`{of._name}.{name}()` is a loss")
             return value * of._factor
+        if name == "copy_" and arguments:
+            of._fill(arguments[0])
         if name in ("item", "tolist", "__float__"):
             return float(items) if kind == DATA else 1.0
         if name == "sum" and reduces:
