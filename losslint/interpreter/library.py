@@ -94,7 +94,7 @@ def call_library(ev: Evaluator, path: str, args: list[Any], kwargs: dict[str, An
 
 def _called(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: dict[str, Any], node: ir.Call) -> Any:
     if name in CRITERIA and name[0].isupper():
-        return _criterion(name, kwargs, node)
+        return _criterion(name, path, kwargs, node)
     if name in FUNCTIONAL and not path.startswith("math."):
         return functional(ev, name, args, kwargs, node)
     handler = _LIBRARY.get(name)
@@ -162,9 +162,11 @@ def _gives_scheduler(name: str) -> bool:
     ) or name == "get_scheduler"
 
 
-def _criterion(name: str, kwargs: dict[str, Any], node: ir.Call) -> Thing:
+def _criterion(name: str, path: str, kwargs: dict[str, Any], node: ir.Call) -> Thing:
     traits = _token_traits(name, kwargs, node)
-    data = {"reduction": _reduction(kwargs), "traits": traits, "known": True, "options": kwargs}
+    # another library's loss of the same name has a default of its own
+    known = path == name or path.startswith(("torch.", "nn.")) or "reduction" in kwargs
+    data = {"reduction": _reduction(kwargs) if known else None, "traits": traits, "known": True, "options": kwargs}
     return Thing("criterion", name, data)
 
 
