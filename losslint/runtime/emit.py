@@ -90,7 +90,7 @@ UNEVEN = (
 )
 """The same for a scale of the gradient that changes from batch to batch, of which there is no one number."""
 
-_FIGURES = frozenset(claim for claim in MEASURED if claim.name.startswith("FIGURE") and claim is not Claim.FIGURE_PAIR)
+FIGURES = frozenset(claim for claim in MEASURED if claim.name.startswith("FIGURE") and claim is not Claim.FIGURE_PAIR)
 _MASKING = frozenset({Claim.MASKED_SHARE, Claim.ITEM_RATIO})
 _STATEFUL = re.compile(r"\b(Loader|Optimizer|Scaler|Accelerator|Engine|Meter|Model|Anything)\(")
 
@@ -120,7 +120,8 @@ class Draft:
         measured = _measured(self.claim, self.excerpt, changes=self.changes)
         told = "".join(_told(self.finding, self.claim, self.excerpt))
         world = _freed("".join(piece.text for piece in self.world), _taken(self.excerpt))
-        lists = [name for name in LISTS if name == "steps" or re.search(rf"\b{name}\b", f"{world}{measured}")]
+        read = re.sub(r'".*?"', "", f"{world}{measured}")
+        lists = [name for name in LISTS if name == "steps" or re.search(rf"\b{name}\b", read)]
         world = world.replace(_NO_LISTS, f"{', '.join(lists)} = {', '.join(['[]'] * len(lists))}\n")
         text = f"{world}{told}{measured}"
         imports = [f"import {name}\n" for name in MODULES if re.search(rf"\b{name}\.", text)]
@@ -138,7 +139,7 @@ def draft(finding: Finding, claim: Claim, portrait: Portrait) -> Draft:
     excerpt = portrait.excerpt
     if excerpt is None:
         raise EmitError(portrait.uncut or "the statements that the finding is about cannot be cut out")
-    if claim in _FIGURES and "show(" not in f"{excerpt.source}{excerpt.body}":
+    if claim in FIGURES and "show(" not in f"{excerpt.source}{excerpt.body}":
         raise EmitError("the reported figure is not among the statements that a script can take over")
     return Draft(finding, claim, tuple(_world(claim, portrait, excerpt)), excerpt)
 
@@ -184,7 +185,7 @@ def _attribute(words: str) -> str:
     makers = {name for name in names if re.search(rf"\.{name}\(", words)}
     values = sorted(names - makers)
     made = f"reduced() if name in {tuple(values)!r} else " if values else ""
-    maker = f"criterion if name in {tuple(sorted(makers))!r} else " if makers else ""
+    maker = f"loss_of_items if name in {tuple(sorted(makers))!r} else " if makers else ""
     return f"{made}{maker}Anything()"
 
 
@@ -236,7 +237,7 @@ def _measured(claim: Claim, excerpt: Excerpt, *, changes: bool) -> str:
     measure, expected = UNEVEN if changes else MEASURED[claim]
     words = Claim.MICRO_BATCH_RATIO.value if changes else claim.value
     say = "print_" if claim is Claim.FIGURE_PAIR else "print"
-    read = _freed(f"{RUN if claim in _FIGURES else ''}{measure}\n", _taken(excerpt))
+    read = _freed(f"{RUN if claim in FIGURES else ''}{measure}\n", _taken(excerpt))
     return f'{read}{say}("{words}")\n{say}("expected", {expected})\n{say}("measured", measured)\n'
 
 

@@ -43,8 +43,10 @@ from losslint.runtime.statements import (
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 _KEPT_CALLS = re.compile(r"Loss$|^Accelerator$|^GradScaler$|^prepare$")
-_OBJECT = re.compile(r"^(Loader|Model|Batch|Optimizer|Scaler|Accelerator|Engine|Meter|Anything|criterion|functools)\b")
-_MADE = re.compile(r"(Loader|Scaler|Accelerator|Engine|Meter|Model|Optimizer|criterion)\b|[\[(].*criterion\(\)")
+_OBJECT = re.compile(
+    r"^(Loader|Model|Batch|Optimizer|Scaler|Accelerator|Engine|Meter|Anything|loss_of_items|functools)\b"
+)
+_MADE = re.compile(r"(Loader|Scaler|Accelerator|Engine|Meter|Model|Optimizer)\b|[\[(].*loss_of_items\(\)")
 _LIBRARIES = frozenset({"torch", "math", "contextlib", "itertools", "functools", "collections"})
 
 
@@ -98,6 +100,10 @@ class _Cut:
         self.functions = {
             f.name: f for f in outline.functions if outline.function_of(f) is None and not outline.owner(f)
         }
+        # what is asked for its parameters is no number, whatever its maker's name says
+        calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+        asked = (f.value for f in calls if isinstance(f, ast.Attribute) and f.attr in ("parameters", "train", "eval"))
+        self.models = {name.id for name in asked if isinstance(name, ast.Name)}
         homes = {f.name for f in outline.functions if self._is_spoken_of(f)}
         self.spoken_of = frozenset(homes | outline.reaching(frozenset(homes)))
         self.methods: dict[str, Function] = {}
@@ -280,11 +286,13 @@ class _Cut:
         if is_shown(value) or is_stand_in(value):
             return statement
         if place in self.recording.forced:
-            if "criterion" not in called_in(value):
-                statement.value = ast.copy_location(ast.Call(ast.Name("criterion", ast.Load()), [value], []), value)
+            if not {"criterion", "loss_of_items"} & called_in(value):
+                statement.value = ast.copy_location(ast.Call(ast.Name("loss_of_items", ast.Load()), [value], []), value)
             return ast.fix_missing_locations(statement)
         told = self.recording.bound.get(place, "")
-        made = isinstance(value, (ast.Name, ast.Constant)) or told == "criterion()"
+        if re.fullmatch(r"[\d.]+", told) and bound_by_name(statement) & self.models:
+            told = "Model()"
+        made = isinstance(value, (ast.Name, ast.Constant)) or told == "loss_of_items()"
         if not told or made or _KEPT_CALLS.search(last_name(value)):
             return statement
         in_loop = any(isinstance(outer, LOOPS) for outer in self._around(statement))
@@ -322,7 +330,8 @@ class _Cut:
         names = _parameters(node, skip=bool(entry.owner))
         batch = {name: value for name, value in told.arguments.items() if name in names}
         if not entry.driven:
-            arguments = ", ".join(f"{name}={value or 'Anything()'}" for name, value in batch.items())
+            source = ast.unparse(node)
+            arguments = ", ".join(f"{name}={_fitting(name, value, source)}" for name, value in batch.items())
             return f"{made}.{entry.name}({arguments})" if made else f"{entry.name}({arguments})"
         arguments = ", ".join(f"{name}={_driven(name, value)}" for name, value in batch.items())
         callee = f"trainer.{entry.name}" if made else entry.name
@@ -340,15 +349,21 @@ class _Cut:
         for name in sorted(_open_names(text) - imported - set(dir(builtins)) - _WORDS):
             told = self.recording.names.get(name, "") or self.recording.arguments.get(name, "")
             if name in self.functions or name in self.outline.classes:
-                told = "criterion" if is_lossy(name) else "Anything()"
-            yield name, told or ("criterion" if is_lossy(name) else "Anything()")
+                told = "loss_of_items" if is_lossy(name) else "Anything()"
+            yield name, _fitting(name, told, text) if told or not is_lossy(name) else "loss_of_items"
 
 
 _WORDS = frozenset(
-    "torch gain rounds functools criterion Loader Model Batch Optimizer Scaler Accelerator Engine Meter Anything "
+    "torch gain rounds functools loss_of_items Loader Model Batch Optimizer Scaler Accelerator Engine Meter Anything "
     "trainer_fits".split()
 )
 """The names of the script's own that stand for things."""
+
+
+def _fitting(name: str, told: str, text: str) -> str:
+    """What stands for a name in a text; what a text asks for attributes, is no number."""
+    is_asked = re.search(rf"(?<![\w.]){name}(\.|\()", text)
+    return "Anything()" if not told or (is_asked and re.fullmatch(r"[\d.]+|None|False|True", told)) else told
 
 
 def _driven(name: str, value: str) -> str:

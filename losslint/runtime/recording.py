@@ -182,7 +182,7 @@ class _Recorder(Hooks):
         if isinstance(value, float):
             return repr(float(value)) if value == value and abs(value) != float("inf") else f"float('{value}')"
         if type(value).__name__ in self.program.loss_modules:
-            return "criterion"
+            return "loss_of_items"
         for kind, told in _TOLD:
             if isinstance(value, kind):
                 return told
@@ -191,13 +191,13 @@ class _Recorder(Hooks):
         if isinstance(value, Loader):
             return "Loader(7)" if is_validation(value.name) else "Loader()"
         if isinstance(value, Criterion):
-            return "criterion" if value.reduction != "sum" else "functools.partial(criterion, reduction='sum')"
+            return "loss_of_items" if value.reduction != "sum" else "functools.partial(loss_of_items, reduction='sum')"
         if isinstance(value, Thing):
             return self._thing(value, depth)
         if isinstance(value, torch.Tensor):
             if value.numel() != 1:
                 return ""
-            return "criterion()" if value.requires_grad else f"torch.tensor({value.item()!r})"
+            return "loss_of_items()" if value.requires_grad else f"torch.tensor({value.item()!r})"
         if isinstance(value, (list, tuple)) and depth < _DEEPEST:
             return self._row(value, depth)
         if type(value) is dict and depth < _DEEPEST and len(value) <= _MOST_ELEMENTS:
@@ -224,7 +224,7 @@ class _Recorder(Hooks):
             return "Loader().dataset"
         name = thing._name.rpartition(".")[2]
         if is_lossy(name):
-            return "criterion"
+            return "loss_of_items"
         kept = {
             key: self._described(element, depth + 1)
             for key, element in thing._kept.items()

@@ -10,7 +10,7 @@ from typing import Any
 
 from losslint.claims import Claim
 from losslint.findings import Finding
-from losslint.runtime.emit import Draft, EmitError, draft
+from losslint.runtime.emit import FIGURES, Draft, EmitError, draft
 from losslint.runtime.ledger import Excerpt, Portrait, Trial
 from losslint.runtime.outline import SINKS, called_in
 from losslint.runtime.protocol import Failure
@@ -179,12 +179,12 @@ def _shortened(made: Draft, first: Trial, try_script: Try) -> Draft:
         trial = try_script(other.text())
         return isinstance(trial, Trial) and not trial.error and trial.printed == first.printed
 
-    def stripped(made: Draft, *, stands: bool) -> Draft:
+    def stripped(made: Draft, *, stands: bool, acting: bool = False) -> Draft:
         for name in ("source", "body"):
             place = 0
             while True:
                 tree = ast.parse(getattr(made.excerpt, name))
-                loose = [one for one in _statements(tree) if not (stands and _is_anything(one))]
+                loose = [one for one in _statements(tree, acting=acting) if not (stands and _is_anything(one))]
                 if place >= len(loose):
                     break
                 text = _without(tree, loose[place], stands=stands)
@@ -206,6 +206,9 @@ def _shortened(made: Draft, first: Trial, try_script: Try) -> Draft:
     made = bare(stripped(replace(made, excerpt=_tidy(made.excerpt)), stands=False))
     if made.length > MOST_LINES:
         made = bare(stripped(stripped(made, stands=True), stands=False))
+    if made.length > MOST_LINES and made.claim in FIGURES:
+        # a report is the same without the steps
+        made = bare(stripped(made, stands=False, acting=True))
     return made
 
 
@@ -231,9 +234,10 @@ def _spans(made: Draft) -> Iterator[tuple[Piece, range]]:
         yield piece, range(start + 1, at + 1)
 
 
-def _statements(tree: ast.Module) -> list[ast.stmt]:
-    """The statements of a tree that may go, the last first: nothing that comes before one needs it."""
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and not _is_protected(node)]
+def _statements(tree: ast.Module, *, acting: bool) -> list[ast.stmt]:
+    """The statements of a tree that may go, the last first: nothing that comes before one needs it. `acting`: also
+    those that touch gradients."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and (acting or not _is_protected(node))]
     loose = [one for one in found if not isinstance(one, (ast.Pass, ast.FunctionDef, ast.Break, ast.Continue))]
     return sorted(loose, key=lambda one: -one.lineno)
 

@@ -42,7 +42,7 @@ def reduced(reduction="mean"):
     return getattr(gain[part()] * 1.0, reduction)() if reduction != "none" else gain[part()] * 1.0
 
 
-{noted}def criterion(*_, {options}**__): return reduced({reduction})
+{noted}def loss_of_items(*_, {options}**__): return reduced({reduction})
 
 
 class Anything:
@@ -200,7 +200,7 @@ PATCHES: tuple[tuple[str, str], ...] = (
         r"\bF\.|functional|cross_entropy|nll_loss|mse_loss|l1_loss|with_logits",
         "for name in vars(torch.nn.functional):\n"
         '    if name.endswith("_loss") or "entropy" in name or name == "kl_div":\n'
-        "        setattr(torch.nn.functional, name, criterion)\n",
+        "        setattr(torch.nn.functional, name, loss_of_items)\n",
     ),
     (r"cuda|\.to\(", "torch.Tensor.cuda = torch.Tensor.to = lambda self, *_, **__: self\n"),
     (
