@@ -43,8 +43,9 @@ def _clip_over_step(ledger: Ledger) -> float | None:
 
 def clip_order(bench: Bench, question: Question) -> Answer:
     """The share of clips that find no gradient to clip, or whose gradient is zeroed before a step sees it."""
-    kinds = [event.kind for event in bench.base.events]
-    clips = kinds.count("clip")
+    # gradients that were set to zero one by one are gone as well
+    kinds = ["lost" if event.kind == "clip" and not event.value else event.kind for event in bench.base.events]
+    clips = kinds.count("clip") + kinds.count("lost")
     if not clips and "norm" not in kinds:
         return nothing(Reason.NOT_REACHED, "no clip")
     made, waiting, lost = False, 0, 0
@@ -53,7 +54,7 @@ def clip_order(bench: Bench, question: Question) -> Answer:
             made = True
         elif kind == "clip" and made:
             waiting += 1
-        elif kind == "clip":
+        elif kind in ("clip", "lost"):
             lost += 1
         elif kind in ("step", "zero"):
             lost += waiting if kind == "zero" else 0
