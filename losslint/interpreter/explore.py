@@ -26,6 +26,8 @@ _MAX_FORKS = 6
 _MAX_TESTS = 5
 _FILE_FUEL = 36_000
 _RUN_FUEL = 8_000
+_LEAST_FUEL = 500
+_TAIL_FUEL = 3_000
 _TAIL_BATCHES = 7
 
 
@@ -173,7 +175,8 @@ class Explorer:
             if tail:
                 settings.batches = _TAIL_BATCHES
                 settings.short_tail = True
-            return self.run(root, settings)
+            # the end of a pass is walked once for each loop, also where the forks have spent the budget of the file
+            return self.run(root, settings, _TAIL_FUEL if tail else _LEAST_FUEL)
 
         return Loop(self.program, root.kind, worlds, window, decisions, again)
 
@@ -217,9 +220,10 @@ class Explorer:
         """What runs the program in a world."""
         return Evaluator(self.program, world)
 
-    def run(self, root: Root, settings: Settings) -> World:
-        """Runs a root in one world; a run that hits a bound keeps what it has seen."""
-        settings.fuel = min(_RUN_FUEL, max(self.fuel, 500))
+    def run(self, root: Root, settings: Settings, least: int = _LEAST_FUEL) -> World:
+        """Runs a root in one world, for at least so many statements where it needs them; a run that hits a bound keeps
+        what it has seen."""
+        settings.fuel = min(_RUN_FUEL, max(self.fuel, least))
         world = World(settings)
         evaluator = self.evaluator(world)
         try:

@@ -179,7 +179,7 @@ class Program:
                 or self.freezes(facts)
                 or not facts.calls.isdisjoint(self.reach.loop)
                 or any(name[:1].isupper() for name in facts.calls)
-                or any(roles.is_batch_size(name) or roles.is_loss(name) for name in facts.read)
+                or any(name == "loss" or roles.is_batch_size(name) for name in facts.read)
             )
         return idle
 
