@@ -314,6 +314,16 @@ def find_method(cls: ClassValue, name: str, depth: int = 0) -> tuple[ir.Function
     return None
 
 
+def _uncounted(args: list[Any], node: ir.Call | None) -> list[Any]:
+    """What a model is made with, without numbers that may have been counted in a tiny world, such as the length of a
+    list of classes: a number that is written down is one."""
+    if node is None or len(node.arguments) < len(args):
+        return args
+    written = [argument.value for argument in node.arguments]
+    pairs = zip(args, written, strict=False)
+    return [Unknown("count") if type(arg) is int and not isinstance(expr, ir.Const) else arg for arg, expr in pairs]
+
+
 def inherits(cls: ClassValue, *names: str, depth: int = 0) -> bool:
     """Whether a class has a library class of one of these names among its ancestors."""
     for base in cls.bases:
@@ -335,7 +345,7 @@ def construct(ev: Evaluator, cls: ClassValue, args: list[Any], kwargs: dict[str,
         if made is not MISSING:
             return made
     if inherits(cls, "Module") and not inherits(cls, "LightningModule") and not _computes_loss(ev, cls):
-        return Thing("model", ev.unique(name), {"class": cls, "args": args, "kwargs": kwargs})
+        return Thing("model", ev.unique(name), {"class": cls, "args": _uncounted(args, node), "kwargs": kwargs})
     if inherits(cls, "Dataset", "IterableDataset"):
         return Loader(name, dataset=True)
     if inherits(cls, "DataLoader"):

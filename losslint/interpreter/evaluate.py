@@ -9,7 +9,7 @@ from typing import Any
 
 from losslint import units
 from losslint.interpreter import arithmetic, attributes, binding, calls, conditions, graph, iteration, roles, streams
-from losslint.interpreter.program import LoopRole, Program
+from losslint.interpreter.program import LoopRole, Program, is_uncalled
 from losslint.interpreter.values import (
     BATCH,
     BREAK,
@@ -39,9 +39,6 @@ from losslint.interpreter.values import (
 )
 from losslint.interpreter.world import Made, OutOfFuelError, Reset, World
 from losslint.lowering import ir
-
-_METHODS = frozenset({"step", "zero_grad", "backward"})
-"""Methods that do nothing where they are only named."""
 
 
 class Evaluator:
@@ -160,7 +157,7 @@ class Evaluator:
 
     def _evaluate(self, node: ir.Evaluate, scope: Scope) -> int:
         value = node.value
-        if type(value) is ir.Attr and value.name in _METHODS:
+        if type(value) is ir.Attr and is_uncalled(node):
             self.world.uncalled.setdefault(value, arithmetic.path_text(value.value))
         self.eval(value, scope)
         return NEXT

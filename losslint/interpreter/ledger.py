@@ -317,6 +317,9 @@ class Loop:
 
     def epochs_in_one_figure(self, reading: Reading) -> bool:
         """Whether a figure that is shown once holds both passes, divided by one pass's count."""
+        if self.base.uncalled:
+            # where the step is only named, nothing tells a pass over all batches from one over a window
+            return False
         figures = self._first(reading)
         visits = {visit for site, visit in figures[-1].weights if site.node is reading.site.node and visit >= 0}
         passages = {self.base.visits[visit].passage for visit in visits}

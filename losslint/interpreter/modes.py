@@ -82,10 +82,11 @@ def stuck(world: World, model: str) -> tuple[Event | None, Backward, Event] | No
         if any(call < backward.time for call in world.calls[1:]):
             # in what mode a later call of the same function finds the model is its caller's business
             return None
-        if event is not None and event.kind == "eval" and backward.node in seen:
+        if event is None or event.kind != "eval":
+            seen.add(backward.node)
+        elif backward.node in seen:
             return first, backward, event
-        # another loop may want the mode in which it finds the model
-        seen.add(backward.node)
+        # else another loop, which may want the mode in which it finds the model
     return None
 
 

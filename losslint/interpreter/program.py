@@ -24,6 +24,8 @@ BACKWARD = frozenset({"backward", "manual_backward", "scale_loss"})
 STEPPING = frozenset(
     {"step", "zero_grad", "unscale_", "scale", "clip_grad_norm_", "clip_grad_value_", "no_sync", "accumulate"}
 )
+NAMED = frozenset({"step", "zero_grad", "backward"})
+"""Methods that do nothing where they are only named."""
 _NO_LITERALS = frozenset({0, 1, -1})
 
 
@@ -180,6 +182,7 @@ class Program:
                 or not facts.calls.isdisjoint(self.reach.loop)
                 or any(name[:1].isupper() for name in facts.calls)
                 or any(name == "loss" or roles.is_batch_size(name) for name in facts.read)
+                or (not facts.read.isdisjoint(NAMED) and any(map(is_uncalled, statements(function.body))))
             )
         return idle
 
@@ -359,6 +362,11 @@ def _counters(body: ir.Block) -> Iterator[tuple[ir.Expr, int]]:
                 yield statement.target, int(item_path(statement.target) in taken)
         else:
             taken.update(_remainders(_expressions(statement)))
+
+
+def is_uncalled(statement: ir.Stmt) -> bool:
+    """Whether a statement names a method of training and does not call it."""
+    return isinstance(statement, ir.Evaluate) and isinstance(statement.value, ir.Attr) and statement.value.name in NAMED
 
 
 def statements(body: ir.Block) -> Iterator[ir.Stmt]:
