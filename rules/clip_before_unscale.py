@@ -84,8 +84,11 @@ def check(loop: Loop) -> Iterator[Draft]:
     for event in world.events:
         if event.kind != "clip" or event.what != "scaled" or event.node in seen:
             continue
-        seen.add(event.node)
         backward = next((b for b in reversed(world.backwards) if b.time < event.time), None)
+        if backward is not None and any(backward.time < zero.time < event.time for zero in world.zeroings):
+            # nothing is left to be clipped: LL404 speaks of that
+            continue
+        seen.add(event.node)
         factor = explain.factor(loop, _TIMES_SCALE)
         yield Draft(
             event.node,

@@ -107,16 +107,28 @@ def scheduler_pace(bench: Bench, question: Question) -> Answer:
     window = float(bench.settings.shape.window)
     answer = Answer(1.0, window)
     for line, lengths in paces.items():
-        ratio = len(lengths) / steps
+        # an optimizer that steps off the end of its windows has whole ones in between
+        between = _between_steps(ledger, line)
+        ratio = window if same(between, window) else len(lengths) / steps
         # how many epochs the code lays it out for, may be its own number: what it counts shows in how it changes
         counts_steps = bool(lengths[0]) and same(max(alone.get(line, [0.0])) / lengths[0], window)
         through = not lengths[0] or len(lengths) > lengths[0] or counts_steps
-        broken = ratio > 1 and same(ratio, window) and through
+        broken = ratio > 1 and through
         if answer.measured is None or broken or ratio > answer.measured:
-            answer = Answer(ratio, window, broken, broken)
+            answer = Answer(ratio, window, broken, broken and same(ratio, window))
         if broken:
             break
     return answer
+
+
+def _between_steps(ledger: Ledger, line: int) -> float:
+    """The most steps of the scheduler on a line that lie between two steps of an optimizer."""
+    counted = most = 0
+    for event in ledger.events:
+        if event.kind == "step":
+            most, counted = max(most, counted), 0
+        counted += event.kind == "schedule" and event.line == line
+    return float(most)
 
 
 def _lengths(ledger: Ledger) -> dict[int, list[float]]:
