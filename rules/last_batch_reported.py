@@ -80,7 +80,7 @@ def check(loop: Loop) -> Iterator[Draft]:
         # an attached loss that is handed out where nothing is trained is a term for the caller's backward
         if figure.sink == "return" and figure.state == GRAPH and not loop.base.backwards:
             continue
-        if reading.visits != 1 or not loop.ends_an_epoch(reading):
+        if reading.visits != 1 or not loop.ends_an_epoch(reading) or loop.judges_while_training(reading):
             continue
         if any(word in figure.label.lower() for word in _LABELS):
             continue

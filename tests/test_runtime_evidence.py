@@ -43,7 +43,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("mean-loss-over-samples", "good_opaque_criterion.py"): "the criterion may be a sum: it is taken for a mean",
     ("unscaled-accumulation", "good_gradients_over_batch_total.py"): "what gradients are divided by is not in sight",
     ("unscaled-accumulation", "good_gradients_over_token_total.py"): "what gradients are divided by is not in sight",
-    ("wrong-loss-divisor", "good_loss_of_another_library.py"): "how a class of another library reduces is its own matter",
+    ("wrong-loss-divisor", "good_loss_of_another_library.py"): "how a class of another library reduces is not in sight",
     ("misplaced-gradient-clipping", "good_hooks.py"): "hooks on parameters clip: nothing is called that clips",
     ("non-differentiable-before-loss", "good_temperature_is_learnt.py"): "a temperature is learnt, no part of a loss",
     # more than a linear weight per item

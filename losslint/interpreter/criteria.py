@@ -84,11 +84,13 @@ def detached(ways: list[Run]) -> Cut | None:
     """Where the result of `forward` leaves the graph, if it does on every way."""
     found: list[Cut] = []
     for way in ways:
-        where = graph.cuts(way.value) if type(way.value) in (Linear, Tensor) and way.value.state != GRAPH else None
-        by_hand = [cut for cut in where or () if cut.kind in graph.BY_HAND or cut.kind == graph.REWRAPPED]
-        if not by_hand or "another term" in getattr(way.value, "notes", ()):
-            return None
-        found.append(graph.first(by_hand))
+        # a list stands for the tensor that was made of its losses
+        for value in way.value if type(way.value) is list and way.value else [way.value]:
+            where = graph.cuts(value) if type(value) in (Linear, Tensor) and value.state != GRAPH else None
+            by_hand = [cut for cut in where or () if cut.kind in graph.BY_HAND or cut.kind == graph.REWRAPPED]
+            if not by_hand or "another term" in getattr(value, "notes", ()):
+                return None
+            found.append(graph.first(by_hand))
     return found[0] if found else None
 
 

@@ -74,7 +74,7 @@ class Explorer:
         body = [s for s in program.module.body if not isinstance(s, (ir.Function, ir.Class))]
         if any(self._leads_to_loop(statement) for statement in body):
             yield Root("script", None, None)
-        functions = [f for f in program.module.functions if self._holds_loop(f)]
+        functions = [f for f in program.module.functions if self._holds_loop(f) and not _goes_over_parts(f)]
         called: set[str] = set()
         for function in functions:
             called |= function.facts.calls - {function.name}
@@ -351,6 +351,11 @@ def _last_return(function: ir.Function) -> ir.Node:
         if isinstance(statement, ir.Return) and statement.value is not None:
             found = statement
     return found
+
+
+def _goes_over_parts(function: ir.Function) -> bool:
+    """Whether a function is a module's `forward`: its loops go over layers and terms of one batch's loss."""
+    return function.outer is not None and function.name == "forward" and function.facts.calls.isdisjoint(BACKWARD)
 
 
 def _calls_of(statement: ir.Stmt) -> frozenset[str]:

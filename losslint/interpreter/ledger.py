@@ -414,12 +414,20 @@ class Loop:
                 for site, visit in figure.weights
                 if "nonlinear" in site.traits and site.node not in self.trained and self.base.visits[visit].size != 1
             ]
-            if len({visit for _, visit in bent}) < 2:
+            # one of each pass is a figure of that pass: an epoch's, a fold's
+            passes = Counter(self.base.visits[visit].passage for visit in {visit for _, visit in bent})
+            if max(passes.values(), default=0) < 2:
                 continue
             added = next((step for step in reversed(figure.steps) if step.verb in ("+=", "append")), None)
             if added is not None and added.node not in seen:
                 seen.add(added.node)
                 yield figure, added, bent[0][0]
+
+    def judges_while_training(self, reading: Reading) -> bool:
+        """Whether a figure is of a loss that is not trained on, computed among batches that are: of other data."""
+        trained = {self.base.visits[backward.visit].passage for backward in self.base.backwards}
+        passes = {self.base.visits[visit].passage for _, visit in reading.figure.weights if visit >= 0}
+        return reading.site.node not in self.trained and bool(passes) and passes <= trained
 
     def keeps_graph(self, retained: Retained) -> bool:
         """Whether graphs are built for nothing where nothing is trained: in an evaluation without `no_grad`."""

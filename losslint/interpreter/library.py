@@ -230,6 +230,8 @@ def _numeric(ev: Evaluator, name: str, args: list[Any], kwargs: dict[str, Any], 
     if name in ("ceil", "floor", "trunc", "rint", "round"):
         return ev.tensor(node) if isinstance(value, Tensor) else _rounded(ev, name, value)
     if name in ("tensor", "as_tensor", "array", "asarray", "Tensor", "FloatTensor", "float32", "float64", "from_numpy"):
+        while isinstance(value, (list, tuple)) and len(value) == 1 and isinstance(value[0], (list, tuple)):
+            value = value[0]
         if isinstance(value, (list, tuple)) and any(isinstance(item, Linear) for item in value):
             return [graph.rewrapped(ev, item, node) for item in value]
         if isinstance(value, Linear):
