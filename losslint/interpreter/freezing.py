@@ -72,6 +72,9 @@ def set_requires_grad(world: World, receiver: Any, value: Any, node: ir.Node) ->
     if any(related(path, copied) for copied in world.copied):
         # the copy goes by the same path: which of the two is meant is not known
         path = ""
+    if world.layers[path.partition(".")[0]] > 1:
+        # so do layers of one kind that were made in sight
+        path = ""
     picked = bool(world.guards) and any(_assigns(statement, node) for statement in _blocks(world.guards[-1]))
     world.freezes.append(Freeze(node, path, value is False, not picked and bool(path), world.now()))
 

@@ -130,6 +130,7 @@ def _called(ev: Evaluator, path: str, name: str, args: list[Any], kwargs: dict[s
     if root == "torch" and name in _ENVIRONMENT:
         return Unknown(f"{path}()")
     if name[:1].isupper() and path.startswith("torch.nn.") and name not in _NOT_LAYERS:
+        ev.world.layers[name] += 1
         return models.make_layer(name, args, kwargs, node)
     if root in ("math", "numpy", "np", "torch", "statistics", "jnp"):
         return _numeric(ev, name, args, kwargs, node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -307,6 +308,8 @@ class World:
         self.replacements: list[Replacement] = []
         self.copied: set[str] = set()
         """What was copied, by path: the copy has the same one."""
+        self.layers: Counter[str] = Counter()
+        """How many layers of each kind were made: they go by the name of their kind."""
         self.handed: dict[str, list[int]] = {}
         """What functions out of sight were given, by path, and when; kept from the first freeze on."""
         self.unsynced: list[ir.Node] = []
