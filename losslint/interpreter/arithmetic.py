@@ -402,9 +402,11 @@ def _product(ev: Evaluator, left: Any, right: Any, node: ir.Node, left_node: ir.
             notes = form.notes | ({"masked"} if "mask" in other.traits else {"weighted"})
             return Linear(form.weights, form.steps, form.state, True, notes)
         return _times(ev, form, scalar(ev, other), node, operand)
-    known = first if first is not None else second
-    assert known is not None
-    form, other, operand = known, *((right, right_node) if first is not None else (left, left_node))
+    if first is not None:
+        form, other, operand = first, right, right_node
+    else:
+        assert second is not None
+        form, other, operand = second, left, left_node
     # the weight of a term is a number, whatever it is called; what a detached tensor is multiplied with may be learnt
     if type(other) is Unknown and number(ev, other) is None and (form.state == DETACHED or "(" in other.path):
         form = Linear(form.weights, form.steps, form.state, form.vector, _joined(ev, form))

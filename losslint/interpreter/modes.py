@@ -73,6 +73,8 @@ def _another(world: World, model: str, since: int, backward: Backward) -> bool:
 def stuck(world: World, model: str) -> tuple[Event | None, Backward, Event] | None:
     """A backward that is run again and finds in `eval` mode a model that trained in training mode before: the line that
     chose training mode, where there is one, the backward, and the line that chose `eval`."""
+    if not any(event.kind == "eval" and event.what == model for event in world.events):
+        return None
     found = [(backward, mode_at(world, model, backward.time)) for backward in training_passes(world, model).values()]
     first = found[0][1] if found else None
     if first is not None and first.kind != "train":

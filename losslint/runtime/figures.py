@@ -123,12 +123,11 @@ def figure_scale(bench: Bench, question: Question) -> Answer:
             closest = Answer(ratio, predicted, broken, False, figure=row)
     if closest.measured is None:
         return nothing(Reason.NOT_REACHED, "the figure does not appear in the world at one")
-    later = next(
-        (one for row, _ in rows if same((one := _later(bench, row, ones, predicted)).measured, predicted)), None
-    )
-    if later is not None and not unit.is_one:
-        # a condition on the epoch may let the first pass alone hold the law
-        return later
+    # a condition on the epoch may let the first pass alone hold the law
+    for row, _ in () if unit.is_one else rows:
+        later = _later(bench, row, ones, predicted)
+        if later.matches:
+            return later
     if bench.base.doubts:
         return nothing(Reason.UNMODELLED_SCALING, "; ".join(bench.base.doubts[:3]))
     return closest
